@@ -1,0 +1,11 @@
+"""Package folders: `methods/` and `protocols/` lie beside `vhbench/` and are installed inside it."""
+
+from setuptools import find_packages, setup
+
+FOLDERS = {"vhbench.methods": "methods", "vhbench.protocols": "protocols"}
+
+packages = find_packages(include=["vhbench", "vhbench.*"])
+for name, folder in FOLDERS.items():
+    packages += [name, *(f"{name}.{sub}" for sub in find_packages(folder))]
+
+setup(packages=packages, package_dir={"vhbench": "vhbench", **FOLDERS})

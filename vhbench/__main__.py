@@ -1,0 +1,5 @@
+"""`python -m vhbench` is the command `vhbench`."""
+
+from vhbench.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""The errors that a user's input can cause: one clear sentence each, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VhbenchError(Exception):
+    """Something the user can put right. The message says what, where and what to do.
+
+    The command line prints the message alone and ends with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class UsageError(VhbenchError):
+    """A wrong name, option or value."""
+
+
+class DataError(VhbenchError):
+    """Missing, unreadable or contradictory feature or label files."""
+
+
+class StoreError(VhbenchError):
+    """Results cannot be written or read back."""
+
+    exit_code = 1
+
+
+class MethodError(VhbenchError):
+    """A method broke its contract or could not be trained: its run is recorded as failed, the grid goes on."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], hint: str = "") -> UsageError:
+    """Build the error for a name that does not exist, with the nearest valid names.
+
+    Args:
+        kind: what the name stands for, e.g. "method".
+        name: what the user wrote.
+        valid: every name that would have been accepted.
+        hint: a last sentence, e.g. the command that lists them.
+    """
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        advice = f"did you mean {' or '.join(repr(n) for n in near)}?"
+    elif names:
+        advice = f"choose from {', '.join(names[:20])}{', …' if len(names) > 20 else ''}."
+    else:
+        advice = "there are none."
+    return UsageError(f"Unknown {kind} {name!r}: {advice}{' ' + hint if hint else ''}")

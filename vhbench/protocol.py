@@ -1,0 +1,132 @@
+"""Protocol, Split and Relevance: which videos a method learns from, and which queries are asked of which database."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vhbench.videos import VideoSet
+
+
+@dataclass(frozen=True)
+class Part:
+    """The videos of one role of a split.
+
+    Attributes:
+        videos: their frame features.
+        digest: hexadecimal sha256 that changes when the features, the choice of rows or their order change.
+    """
+
+    videos: VideoSet
+    digest: str
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Which database items answer which query: those that share at least one label. Methods never see it.
+
+    Attributes:
+        query_labels: int (queries,) or multi-hot bool (queries, classes).
+        database_labels: int (items,) or multi-hot bool (items, classes).
+        digest: hexadecimal sha256 of labels and self_index.
+        self_index: int64 (queries,), the database row that is the query itself, -1 where there is none;
+            None where queries do not sit in the database.
+        class_names: names by class number; empty if unknown.
+    """
+
+    query_labels: np.ndarray
+    database_labels: np.ndarray
+    digest: str
+    self_index: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def from_labels(
+        cls,
+        query_labels: np.ndarray,
+        database_labels: np.ndarray,
+        self_index: np.ndarray | None = None,
+        class_names: tuple[str, ...] = (),
+    ) -> Relevance:
+        """Build a Relevance and its digest, which depends on the values and shapes but not on the dtypes.
+
+        Args:
+            query_labels: whole numbers (queries,), or multi-hot (queries, classes) of any real dtype.
+            database_labels: the same form for the database.
+            self_index: as the attribute.
+            class_names: as the attribute.
+        """
+        query, database = (
+            np.asarray(x, np.int64 if np.ndim(x) == 1 else np.bool_) for x in (query_labels, database_labels)
+        )
+        index = None if self_index is None else np.asarray(self_index, dtype=np.int64)
+        content = hashlib.sha256()
+        for array in (query, database, index):
+            content.update(b"none " if array is None else f"{array.shape} ".encode())
+            if array is not None:
+                content.update(array.astype("u1" if array.dtype == np.bool_ else "<i8").tobytes())
+        return cls(query, database, content.hexdigest(), index, class_names)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One training set and one retrieval task."""
+
+    name: str
+    train: Part
+    query: Part
+    database: Part
+    relevance: Relevance
+
+    def digests(self) -> dict[str, str]:
+        """Return what identifies the split's data in a run's specification."""
+        return {
+            "train": self.train.digest,
+            "query": self.query.digest,
+            "database": self.database.digest,
+            "relevance": self.relevance.digest,
+        }
+
+
+class Protocol(abc.ABC):
+    """A named evaluation. Cheap to construct; `load` opens the data.
+
+    Attributes:
+        name: what `--protocol` takes.
+        title: one line for `vhbench list protocols`.
+        version: raised when a split changes; numbers of different versions never meet in one table.
+        ks: the K of mAP@K, precision@K and recall@K.
+        budget: name of the training budget used unless the user says otherwise.
+        synthetic: the features were made up; every record and table says so.
+    """
+
+    name: str
+    title: str
+    version: int = 1
+    ks: tuple[int, ...] = (5, 20, 40, 60, 80, 100)
+    budget: str = "paper"
+    synthetic: bool = False
+
+    @abc.abstractmethod
+    def load(self, data: Path | None) -> list[Split]:
+        """Open the data and return the splits, the main one first; all share one training part.
+
+        Args:
+            data: the folder given by `--data` or `$VHBENCH_DATA`, or None.
+
+        Raises:
+            DataError: files are missing, unreadable or contradict each other.
+        """
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return (heading, text) rows for `vhbench describe`."""
+        return [
+            ("title", self.title),
+            ("version", str(self.version)),
+            ("K", ", ".join(map(str, self.ks))),
+            ("default budget", self.budget),
+        ]
