@@ -1,0 +1,229 @@
+"""What a feature file says about itself, and its features as a stream of blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vhbench.errors import DataError
+from vhbench.videos import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    import h5py
+
+DTYPES = ("float16", "float32", "float64", "uint8")
+NPY_MAGIC = b"\x93NUMPY"
+LARGEST_BLOCK_BYTES = 512 * 2**20  # a block may grow to this where the file's chunks are long
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a feature file says about itself; making one reads no features.
+
+    Attributes:
+        path: the file that holds the features, with links resolved.
+        key: name of the HDF5 data set; "" for `.npy`.
+        shape: (videos, frames, dim).
+        dtype: float16, float32, float64 or uint8, in the file's byte order.
+        offset: byte at which the features start if they lie uncompressed and in C order; None if they do not.
+        block: videos to read at a time.
+    """
+
+    path: Path
+    key: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    offset: int | None
+    block: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the uncompressed features in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(path: Path, key: str = "feats") -> Header:
+    """Read shape, dtype and layout of a feature file.
+
+    Args:
+        path: HDF5 or `.npy` file; told apart by content, not by name.
+        key: name of the HDF5 data set; `.npy` files have none.
+
+    Raises:
+        DataError: the file is missing, unreadable, of another format, truncated or empty, has no data set `key`, or its
+            features are not a (videos, frames, dim) array of a dtype in `DTYPES`.
+    """
+    path = path.resolve()
+    if magic(path).startswith(NPY_MAGIC):
+        header = _npy_header(path)
+    elif is_hdf5(path):
+        with open_hdf5(path) as file:
+            header = _hdf5_header(path, find_data_set(file, path, [key], 'key = "..."'))
+    else:
+        raise DataError(f"{path} is neither HDF5 nor .npy: frame features must be in one of these formats.")
+    size = header.path.stat().st_size
+    if header.offset is not None and size < (whole := header.offset + header.nbytes):
+        raise DataError(f"{header.path} is truncated: it has {size} bytes of {whole}. Copy or download it again.")
+    return header
+
+
+def blocks(header: Header) -> Iterator[np.ndarray]:
+    """Yield the features in order, as C-ordered little-endian arrays of shape (up to `header.block`, frames, dim).
+
+    Raises:
+        DataError: a block cannot be read.
+    """
+    source = _read_in_place(header) if header.offset is not None else _read_through_library(header)
+    little = header.dtype.newbyteorder("<")
+    start = 0
+    try:
+        for block in source:
+            yield np.ascontiguousarray(block, dtype=little)
+            start += len(block)
+    except OSError as error:
+        stop = min(start + header.block, header.shape[0]) - 1
+        raise DataError(
+            f"{header.path}: videos {start} to {stop} cannot be read ({error}). Copy or download the file again; "
+            "if it is sound, its compression filter may be missing (pip install hdf5plugin)."
+        ) from error
+
+
+def magic(path: Path) -> bytes:
+    """Return the first 8 bytes of a file.
+
+    Raises:
+        DataError: the file is missing, empty or may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {path}: {error.strerror or error}. Check the file and its permissions."
+        ) from error
+    if not start:
+        raise DataError(f"{path} is empty (0 bytes). Copy or download it again.")
+    return start
+
+
+def is_hdf5(path: Path) -> bool:
+    """Say whether a file is HDF5, also behind a user block as in MATLAB 7.3 files."""
+    import h5py
+
+    return bool(h5py.is_hdf5(path))
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        DataError: it is damaged, truncated or being written.
+    """
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be opened: it is truncated, damaged or still being written ({error}). "
+            "Copy or download it again."
+        ) from error
+
+
+def find_data_set(file: h5py.File, path: Path, keys: list[str], setting: str) -> h5py.Dataset:
+    """Return the data set under the first of `keys` that the file has.
+
+    Args:
+        file: open HDF5 file.
+        path: its name, for the message.
+        keys: names to try.
+        setting: the manifest entry that names another key, for the message.
+
+    Raises:
+        DataError: it has none of them; the message names the data sets it has.
+    """
+    import h5py
+
+    for key in keys:
+        if isinstance(found := file.get(key), h5py.Dataset):
+            return found
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    raise missing_key(path, keys, names, setting)
+
+
+def missing_key(path: Path, keys: list[str], names: list[str], setting: str) -> DataError:
+    """Build the error for a file that has no data set or variable of an expected name."""
+    wanted = " or ".join(map(repr, keys))
+    if not names:
+        return DataError(f"{path} has no {wanted}: it holds no data set at all.")
+    has = ", ".join(map(repr, names[:10])) + (", …" if len(names) > 10 else "")
+    return DataError(f"{path} has no {wanted}; it has {has}. Name the right one with {setting} in the manifest.")
+
+
+def _hdf5_header(path: Path, data: h5py.Dataset) -> Header:
+    if data.is_virtual or data.external:
+        raise DataError(
+            f"{data.name!r} of {path} keeps its numbers in other files: name those files themselves in `features`."
+        )
+    path = Path(data.file.filename).resolve()  # another file where the key is an external link
+    chunk = data.chunks[0] if data.chunks else 1
+    # get_offset() is None for chunked, compressed and compact data sets and for those never written
+    return _header(path, data.name.lstrip("/"), data.shape, data.dtype, data.id.get_offset(), chunk)
+
+
+def _npy_header(path: Path) -> Header:
+    with path.open("rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read(file)
+        except ValueError as error:
+            raise DataError(f"{path} is not a sound .npy file ({error}). Copy or download it again.") from error
+        return _header(path, "", shape, dtype, None if fortran_order else file.tell(), 1)
+
+
+def _header(path: Path, key: str, shape: tuple[int, ...] | None, dtype: Any, offset: int | None, chunk: int) -> Header:
+    what = f"{key!r} of {path}" if key else str(path)
+    if shape is None or len(shape) != 3:
+        raise DataError(f"{what} has shape {shape}: frame features must be (videos, frames, dimensions).")
+    if dtype.name not in DTYPES:
+        raise DataError(f"{what} has dtype {dtype}: features must be one of {', '.join(DTYPES)}.")
+    if 0 in shape:
+        raise DataError(f"{what} holds no features: its shape is {shape}.")
+    video = shape[1] * shape[2] * dtype.itemsize
+    block = max(1, BLOCK_BYTES // video)
+    if offset is None:
+        # whole chunks, so that none is decompressed twice
+        block = max(chunk, block // chunk * chunk)
+        block = min(block, max(1, LARGEST_BLOCK_BYTES // video))
+    return Header(path, key, (shape[0], shape[1], shape[2]), np.dtype(dtype), offset, block)
+
+
+def _read_in_place(header: Header) -> Iterator[np.ndarray]:
+    videos, *video = header.shape
+    with header.path.open("rb") as file:
+        file.seek(header.offset or 0)
+        for start in range(0, videos, header.block):
+            count = min(header.block, videos - start)
+            array = np.fromfile(file, header.dtype, count * math.prod(video))
+            yield array.reshape(count, *video)
+
+
+def _read_through_library(header: Header) -> Iterator[np.ndarray]:
+    if not header.key:  # .npy in Fortran order
+        array = np.load(header.path, mmap_mode="r", allow_pickle=False)
+        for start in range(0, header.shape[0], header.block):
+            yield array[start : start + header.block]
+        return
+    with open_hdf5(header.path) as file:
+        data = file[header.key]
+        for start in range(0, header.shape[0], header.block):
+            yield data[start : start + header.block]

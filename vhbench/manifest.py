@@ -1,0 +1,264 @@
+"""Manifests: a protocol described by a TOML file that names the feature and label files of its parts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vhbench.errors import DataError, unknown
+from vhbench.features import Features, Header, check_alike, match_forms, open_headers, read_header, read_labels
+from vhbench.protocol import Part, Protocol, Relevance, Split
+from vhbench.videos import VideoSet
+
+ROLES = ("train", "query", "database")
+TYPES: dict[str, type] = {
+    "name": str,
+    "title": str,
+    "version": int,
+    "ks": list,
+    "budget": str,
+    "synthetic": bool,
+    "queries_in_database": bool,
+    **dict.fromkeys(ROLES, dict),
+}
+TABLE_TYPES: dict[str, type] = {"features": list, "labels": list, "count": int, "key": str, "label_key": str}
+WORDS = {
+    str: "a text in quotes",
+    int: "a positive whole number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a manifest: the files of one role.
+
+    Attributes:
+        features: file names, in the order in which their videos follow each other.
+        labels: file names in the same order; () where the manifest names none.
+        count: videos that the files must have together; None where the manifest does not say.
+        key: name of the HDF5 data set with the features.
+        label_key: variable name in the label files; None means `labels`, `re_label` or `q_label`.
+    """
+
+    features: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    count: int | None = None
+    key: str = "feats"
+    label_key: str | None = None
+
+
+class ManifestProtocol(Protocol):
+    """A protocol read from a TOML manifest; make one with `load_manifest`.
+
+    Attributes:
+        path: the manifest.
+        tables: its tables by role: train, query, database.
+        queries_in_database: the query videos are also database items.
+    """
+
+    def __init__(self, path: Path, values: Mapping[str, Any], tables: Mapping[str, Table]):
+        self.path = path
+        self.tables = dict(tables)
+        self.name = values["name"]
+        self.title = values.get("title", self.name)
+        self.version = values.get("version", Protocol.version)
+        self.ks = tuple(values.get("ks", Protocol.ks))
+        self.budget = values.get("budget", Protocol.budget)
+        self.synthetic = values.get("synthetic", False)
+        self.queries_in_database = values.get("queries_in_database", False)
+
+    def load(self, data: Path | None) -> list[Split]:
+        """Open the files and return the one split, named like the protocol.
+
+        Everything that headers and labels can tell is checked before any feature is read. Roles that name the same
+        files share one Part. Labels of the training table are never opened here.
+
+        Args:
+            data: the data folder or None; see `find`.
+
+        Raises:
+            DataError: a file is missing or cannot be used, or numbers of videos, labels, frames or dimensions disagree.
+        """
+        headers = {role: self._headers(role, data) for role in ROLES}
+        for header in itertools.chain(*headers.values()):
+            check_alike(headers["train"][0], header)
+        labels = match_forms(
+            self._labels("query", headers["query"], data),
+            self._labels("database", headers["database"], data),
+            f"[query] ({', '.join(self.tables['query'].labels)})",
+            f"[database] ({', '.join(self.tables['database'].labels)})",
+        )
+        opened = {files: open_headers(files) for files in dict.fromkeys(map(tuple, headers.values()))}
+        parts = {files: Part(VideoSet(features), features.digest) for files, features in opened.items()}
+        train, query, database = (tuple(headers[role]) for role in ROLES)
+        self_index = None
+        if self.queries_in_database:
+            self_index = _find_queries(opened[query], opened[database])
+        relevance = Relevance.from_labels(*labels, self_index)
+        return [Split(self.name, parts[train], parts[query], parts[database], relevance)]
+
+    def train_labels(self, data: Path | None) -> np.ndarray:
+        """Return the training videos' labels, for protocols that hold classes out; `load` never calls this.
+
+        Where the training table names no labels but the same features as the database, they are the database's.
+
+        Args:
+            data: the data folder or None; see `find`.
+
+        Returns:
+            int64 (videos,) or bool (videos, classes), as `vhbench.features.read_labels`.
+
+        Raises:
+            DataError: the manifest names no labels for the training videos, or the files cannot be used.
+        """
+        train, database = self.tables["train"], self.tables["database"]
+        role = "train" if train.labels or train.features != database.features else "database"
+        if not self.tables[role].labels:
+            raise DataError(f"{self.name} has no labels for its training videos: [train] in {self.path} names none.")
+        return self._labels(role, self._headers(role, data), data)
+
+    def find(self, file: str, data: Path | None) -> Path:
+        """Return where a file that the manifest names lies: the first of `places`.
+
+        Raises:
+            DataError: it is in none of them.
+        """
+        places = self.places(file, data)
+        for place in places:
+            if _exists(place):
+                return place
+        looked = ", ".join(str(place.parent) for place in places)
+        raise DataError(
+            f"{file} of protocol {self.name} is missing: looked in {looked}. "
+            "Name the folder that holds it with --data DIR or $VHBENCH_DATA."
+        )
+
+    def places(self, file: str, data: Path | None) -> list[Path]:
+        """Return where a file may lie: DATA/<protocol name>, DATA, then the manifest's own folder."""
+        folders = [data / self.name, data] if data else []
+        return list(dict.fromkeys(folder / file for folder in [*folders, self.path.parent]))
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return (heading, text) rows for `vhbench describe`."""
+        rows = [(role, _summary(self.tables[role])) for role in ROLES]
+        return [
+            *super().describe(),
+            *rows,
+            ("queries in database", "yes" if self.queries_in_database else "no"),
+            ("manifest", str(self.path)),
+        ]
+
+    def _headers(self, role: str, data: Path | None) -> list[Header]:
+        table = self.tables[role]
+        headers = [read_header(self.find(file, data), table.key) for file in table.features]
+        found = sum(header.shape[0] for header in headers)
+        if table.count not in (None, found):
+            raise DataError(
+                f"[{role}] in {self.path} says count = {table.count}, but {_names(headers)} have {found} videos: "
+                "correct the count or get the right version of the files."
+            )
+        return headers
+
+    def _labels(self, role: str, headers: list[Header], data: Path | None) -> np.ndarray:
+        table = self.tables[role]
+        return read_labels([self.find(file, data) for file in table.labels], table.label_key, headers)
+
+
+def load_manifest(path: Path) -> ManifestProtocol:
+    """Read a manifest; opens no data.
+
+    Top level: `name` (required), `title`, `version`, `ks`, `budget`, `synthetic`, `queries_in_database`. Tables
+    `train`, `query` and `database`: `features` (required), `labels` (required but in `train`), `count`, `key`,
+    `label_key`.
+
+    Raises:
+        DataError: the file is missing, is no TOML, or an entry is missing or of the wrong type.
+        UsageError: it has a key that does not exist; the message names the nearest valid one.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"There is no manifest {path}.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read manifest {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid TOML: {error}.") from error
+    _check_types(values, TYPES, "at the top level", path)
+    _require(values, ["name", *ROLES], "at the top level", path)
+    if not NAME.fullmatch(values["name"]):
+        raise DataError(
+            f"`name` in {path} is {values['name']!r}: it names a folder, so use only letters, digits, '.', '_' and '-'."
+        )
+    if "ks" in values and not (values["ks"] and all(_is_positive(k) for k in values["ks"])):
+        raise DataError(f"`ks` in {path} is {values['ks']!r}: it must list positive whole numbers, as in [5, 20, 100].")
+    return ManifestProtocol(path, values, {role: _read_table(role, values[role], path) for role in ROLES})
+
+
+def _read_table(role: str, values: dict[str, Any], path: Path) -> Table:
+    where = f"in table [{role}]"
+    _check_types(values, TABLE_TYPES, where, path)
+    _require(values, ["features"] if role == "train" else ["features", "labels"], where, path)
+    for key in ("features", "labels"):
+        files = values.get(key, ["-"])
+        if not files or not all(isinstance(file, str) and file for file in files):
+            raise DataError(f'`{key}` {where} of {path} must list file names, as in {key} = ["a.h5", "b.h5"].')
+    entries: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Table(**entries)
+
+
+def _check_types(values: dict[str, Any], types: dict[str, type], where: str, path: Path) -> None:
+    for key, value in values.items():
+        if key not in types:
+            raise unknown("manifest key", key, types, f"It stands {where} of {path}.")
+        kind = types[key]
+        if not (_is_positive(value) if kind is int else isinstance(value, kind)):
+            raise DataError(f"`{key}` {where} of {path} is {value!r}: it must be {WORDS[kind]}.")
+
+
+def _require(values: dict[str, Any], keys: list[str], where: str, path: Path) -> None:
+    for key in keys:
+        if key not in values:
+            what = f"table [{key}]" if key in ROLES else f"`{key}`"
+            raise DataError(f"{path} lacks {what} {where}: a manifest needs it.")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # reading it will say why it cannot be read
+
+
+def _find_queries(query: Features, database: Features) -> np.ndarray:
+    """Return the database row that is each query (int64, -1 where none is): the first one with the same features."""
+    if query is database:
+        return np.arange(len(query))
+    first: dict[bytes, int] = {}
+    for row, digest in enumerate(database.row_digests):
+        first.setdefault(digest.tobytes(), row)
+    return np.array([first.get(digest.tobytes(), -1) for digest in query.row_digests], dtype=np.int64)
+
+
+def _summary(table: Table) -> str:
+    files = ", ".join(table.features) + (f" with {', '.join(table.labels)}" if table.labels else "")
+    return files if table.count is None else f"{table.count} videos: {files}"
+
+
+def _names(headers: list[Header]) -> str:
+    return " and ".join(str(header.path) for header in headers)
