@@ -43,7 +43,8 @@ def unknown(kind: str, name: str, valid: Iterable[str], hint: str = "") -> Usage
         hint: a last sentence, e.g. the command that lists them.
     """
     names = sorted(valid)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    folded = {name.lower(): name for name in names}
+    near = [folded[key] for key in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     if near:
         advice = f"did you mean {' or '.join(repr(n) for n in near)}?"
     elif names:

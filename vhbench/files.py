@@ -55,7 +55,9 @@ def write_error(path: Path, error: OSError) -> StoreError:
     """Turn an operating system's refusal to write into one sentence that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"The disk is full: cannot write {path}. Free space and run the same command again.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StoreError(f"Cannot write {path}: a part of this path is a file, not a folder. Choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return StoreError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.")
     return StoreError(f"Cannot write {path}: {error.strerror or error}.")
 
