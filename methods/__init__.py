@@ -1,0 +1,1 @@
+"""Built-in methods: one file a method, found by scanning this folder."""

@@ -1,0 +1,1 @@
+"""Built-in protocols, found by scanning this folder; each module has a function `protocols()`."""

@@ -128,16 +128,17 @@ class Method(abc.ABC):
 
             name = "my-hash"
 
-            def __init__(self, bits: int, *, width: int = 256):
+            def __init__(self, bits: int, *, centred: bool = True):
                 self.bits = bits
-                self.width = width
+                self.centred = centred
 
             def fit(self, train: VideoSet, ctx: FitContext) -> Self:
-                self.mean_ = train.mean_frames().mean(axis=0)
+                self.mean_ = train.mean_frames().mean(axis=0) * self.centred
                 self.directions_ = ctx.rng("directions").standard_normal((train.dim, self.bits))
                 return self
 
             def encode(self, videos: VideoSet) -> np.ndarray:
+                self.check_fitted()
                 return (videos.mean_frames() - self.mean_) @ self.directions_ >= 0
 
     The rules, each checked by `vhbench check`:

@@ -1,0 +1,248 @@
+"""UVVH: a 1D-CNN encoder, a variational binary code, and a decoder of transposed convolutions and an LSTM.
+
+Li, Chen, Li, Lu, Zhou: Unsupervised Variational Video Hashing with 1D-CNN-LSTM Networks, IEEE Transactions on
+Multimedia, 2020. Section, table and equation numbers below are that paper's.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from vhbench.errors import MethodError
+from vhbench.method import Tags
+from vhbench.methods.layers import LSTM, FrameBatchNorm, TemporalConv, TemporalDeconv, sign, sign_ste, xavier_init
+from vhbench.training import Moment, NeuralMethod
+
+CHANNELS = (512, 512, 256)  # Table I
+LSTM_HIDDEN = 256  # Table I
+STRIDE = 2  # Table I
+
+
+class UVVH(NeuralMethod):
+    """Variational video hashing: 1D-CNN encoder, deconvolution and LSTM decoder (2020).
+
+    Training has two stages (IV-C): first deterministic, z = mu and no prior term; then probabilistic, z sampled from
+    the posterior (Eq. 8) with the KL term (Eq. 6). Codes are sign(mu).
+
+    Differences from the printed paper, and why:
+
+    - Table I's kernels of 4 do not give its lengths 25 -> 10 -> 4 -> 1; `lengths="mirror"` uses 7, 4, 4 and the
+      decoder's mirror image, which does, and reads every frame. `"literal"` keeps kernels of 4 and pads the decoder.
+    - Eq. 7's minus sign is a misprint: the posterior must approach the prior, so the KL term is added.
+    - Eq. 5's head is log sigma, clamped to [-8, 4]. The third convolution has no tanh of its own: Eq. 4 and 5 apply it.
+    - The dropout rate is not printed; 0.1 on t_p, t_hat and the LSTM's output is this project's choice.
+    - The weight of the quantisation term in Eq. 19 is not printed; 0.1 is this project's choice.
+
+    Args:
+        bits: code length k.
+        epochs: passes over the training set (IV-C: 80).
+        warmup: share of the epochs in the deterministic first stage (IV-C: 50 of 80).
+        batch_size: videos a step (IV-C).
+        lr: Adam's learning rate (IV-C).
+        weight_decay: L2 term of Adam (IV-C).
+        kl_weight: alpha_1 of Eq. 2 in the second stage (IV-C).
+        recon_weight: alpha_2 of Eq. 2 (IV-C).
+        intermediate: size of t_p (Eq. 11); 0 leaves it out (Table VI).
+        dropout: rate in the decoder.
+        quantization_weight: alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient.
+        lengths: "mirror" or "literal", see above.
+    """
+
+    name = "uvvh"
+    reference = "Li, Chen, Li, Lu, Zhou, IEEE Transactions on Multimedia 2020"
+    tags = Tags(min_frames=8)
+    variants: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
+        "uvh": ("UVVH without the variational stage: z = mu throughout (Section IV-E)", {"warmup": 1.0}),
+        "uvvh-1": ("UVVH in one stage: variational from the first epoch (Section IV-E)", {"warmup": 0.0}),
+        "uvvh-nopro": ("UVVH without the high-dimensional projection t_p (Table VI)", {"intermediate": 0}),
+        "uvvh-q": ("UVVH with a quantisation loss instead of the STE (Eq. 18)", {"quantization_weight": 0.1}),
+    }
+
+    def __init__(
+        self,
+        bits: int,
+        *,
+        epochs: int = 80,
+        warmup: float = 0.625,
+        batch_size: int = 256,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        kl_weight: float = 1.0,
+        recon_weight: float = 1.0,
+        intermediate: int = 4096,
+        dropout: float = 0.1,
+        quantization_weight: float = 0.0,
+        lengths: str = "mirror",
+    ):
+        self.bits = bits
+        self.epochs = epochs
+        self.warmup = warmup
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.kl_weight = kl_weight
+        self.recon_weight = recon_weight
+        self.intermediate = intermediate
+        self.dropout = dropout
+        self.quantization_weight = quantization_weight
+        self.lengths = lengths
+
+    def build(self, frames: int, dim: int) -> nn.Module:
+        """Return the encoder and decoder of Table I."""
+        kernels, padding = geometry(frames, self.lengths)
+        return Network(self.bits, frames, dim, kernels, padding, self.intermediate, self.dropout)
+
+    def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
+        """Return the terms of Eq. 2, or of Eq. 19 with a quantisation weight."""
+        mu, log_sigma = module.encoder(videos)
+        sampled = moment.epoch >= round(self.warmup * moment.epochs)
+        z = mu + log_sigma.exp() * torch.randn_like(mu) if sampled else mu
+        decoded = module.decoder(z if self.quantization_weight else sign_ste(z))
+        terms = {"recon": self.recon_weight * reconstruction(videos, decoded)}
+        if sampled:
+            terms["kl"] = self.kl_weight * kl_divergence(mu, log_sigma)
+        if self.quantization_weight:
+            terms["quantization"] = self.quantization_weight * quantization(z)
+        return terms
+
+    def codes(self, module: Network, videos: torch.Tensor) -> torch.Tensor:
+        """Return sign(mu) as bool (III-B: z is the posterior's mean at test time)."""
+        mu, _ = module.encoder(videos)
+        return mu >= 0  # type: ignore[no-any-return]
+
+
+def geometry(frames: int, lengths: str = "mirror") -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return the encoder's three kernel lengths and the decoder's three output paddings; all strides are 2.
+
+    Args:
+        frames: frames a video (m).
+        lengths: "mirror": kernels chosen so that the lengths shrink to 1 with every frame read and grow back to m;
+            "literal": kernels of 4 as printed in Table I.
+
+    Raises:
+        MethodError: no such geometry exists.
+    """
+    if lengths == "mirror":
+        if frames < 8:
+            raise MethodError(f"UVVH needs at least 8 frames a video; these have {frames}.")
+        first, rest = (18, (4, 4)) if frames >= 20 else (10, (4, 2)) if frames >= 14 else (6, (2, 2))
+        # the first stride drops an odd frame unless the kernel's length takes it up, which `frames - first` does
+        return (frames - first, *rest), (0, 0, 0)
+    if lengths == "literal":
+        after = [frames]
+        for _ in range(3):
+            after.append((after[-1] - 4) // STRIDE + 1)
+        if after[-1] != 1:
+            raise MethodError(f"lengths='literal' fits videos of 22 to 29 frames; these have {frames}.")
+        wanted, shorter = after[2::-1], after[3:0:-1]
+        padding = [w - ((s - 1) * STRIDE + 4) for w, s in zip(wanted, shorter, strict=True)]
+        return (4, 4, 4), (padding[0], padding[1], padding[2])
+    raise MethodError(f"lengths={lengths!r} is unknown: choose 'mirror' or 'literal'.")
+
+
+class Network(nn.Module):
+    """Encoder and decoder; weights start Xavier-uniform, biases at 0 (IV-C)."""
+
+    def __init__(
+        self,
+        bits: int,
+        frames: int,
+        dim: int,
+        kernels: tuple[int, int, int],
+        padding: tuple[int, int, int],
+        intermediate: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.encoder = Encoder(bits, dim, kernels)
+        self.decoder = Decoder(bits, dim, kernels, padding, intermediate, dropout)
+        self.apply(xavier_init)
+
+
+class Encoder(nn.Module):
+    """Three convolutions over time, then the heads of Eq. 4 and 5."""
+
+    def __init__(self, bits: int, dim: int, kernels: tuple[int, int, int]):
+        super().__init__()
+        a, b, c = CHANNELS
+        self.layers = nn.Sequential(
+            TemporalConv(dim, a, kernels[0], STRIDE),
+            FrameBatchNorm(a),
+            nn.Tanh(),
+            TemporalConv(a, b, kernels[1], STRIDE),
+            FrameBatchNorm(b),
+            nn.Tanh(),
+            TemporalConv(b, c, kernels[2], STRIDE),
+            FrameBatchNorm(c),
+            nn.Tanh(),
+        )
+        self.mu = nn.Linear(c, bits)
+        self.log_sigma = nn.Linear(c, bits)
+
+    def forward(self, videos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map (batch, frames, dim) to mu and log sigma, each (batch, bits)."""
+        t = self.layers(videos).flatten(1)
+        return self.mu(t).to(videos.dtype), self.log_sigma(t).to(videos.dtype).clamp(-8, 4)
+
+
+class Decoder(nn.Module):
+    """Code -> t_p -> t_hat (Eq. 11, 12) -> coarse frames by transposed convolutions -> frames by an LSTM (Eq. 14)."""
+
+    def __init__(
+        self,
+        bits: int,
+        dim: int,
+        kernels: tuple[int, int, int],
+        padding: tuple[int, int, int],
+        intermediate: int,
+        dropout: float,
+    ):
+        super().__init__()
+        a, b, c = CHANNELS
+        widths = (bits, intermediate, c) if intermediate else (bits, c)
+        self.project = nn.Sequential()
+        for width_in, width_out in pairwise(widths):
+            self.project.extend([nn.Linear(width_in, width_out), nn.Tanh(), nn.Dropout(dropout)])
+        self.layers = nn.Sequential(
+            TemporalDeconv(c, b, kernels[2], STRIDE, padding[0]),
+            FrameBatchNorm(b),
+            nn.Tanh(),
+            TemporalDeconv(b, a, kernels[1], STRIDE, padding[1]),
+            FrameBatchNorm(a),
+            nn.Tanh(),
+            TemporalDeconv(a, dim, kernels[0], STRIDE, padding[2]),
+            FrameBatchNorm(dim),
+            nn.Tanh(),
+        )
+        self.to_frame = nn.Linear(c, dim)  # P of Section III-C
+        self.lstm = LSTM(dim, LSTM_HIDDEN)
+        self.dropout = nn.Dropout(dropout)
+        self.read_out = nn.Linear(LSTM_HIDDEN, dim)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """Map codes (batch, bits) to reconstructed frames (batch, frames, dim)."""
+        t_hat = self.project(h).unsqueeze(1)
+        coarse = self.layers(t_hat)
+        # Eq. 14: step 1 reads P(t_hat), step j reads the coarse frame j - 1; the last coarse frame is not used
+        steps = torch.cat([self.to_frame(t_hat), coarse[:, :-1]], dim=1)
+        frames: torch.Tensor = self.read_out(self.dropout(self.lstm(steps)))
+        return frames
+
+
+def reconstruction(videos: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Return Eq. 15: squared error summed over dimensions, averaged over frames and videos."""
+    return (videos - decoded.to(videos.dtype)).square().sum(dim=2).mean()
+
+
+def kl_divergence(mu: torch.Tensor, log_sigma: torch.Tensor) -> torch.Tensor:
+    """Return Eq. 6 averaged over videos: KL of N(mu, sigma^2) from N(0, 1), summed over bits."""
+    return -0.5 * (1 + 2 * log_sigma - mu.square() - (2 * log_sigma).exp()).sum(dim=1).mean()
+
+
+def quantization(z: torch.Tensor) -> torch.Tensor:
+    """Return Eq. 18: the mean distance (not squared) of z from its code, the code held constant."""
+    return ((sign(z).detach() - z).square().sum(dim=1) + 1e-12).sqrt().mean()
