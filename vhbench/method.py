@@ -161,6 +161,10 @@ class Method(abc.ABC):
 
     bits: int
 
+    if TYPE_CHECKING:
+
+        def __init__(self, bits: int, **params: Any): ...
+
     @abc.abstractmethod
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Learn from unlabelled videos.
@@ -190,9 +194,7 @@ class Method(abc.ABC):
     def check_fitted(self) -> None:
         """Raise MethodError unless `fit` has set an attribute that ends in an underscore."""
         if not self._state():
-            raise MethodError(
-                f"{type(self).__name__} has not been fitted: call fit, or load a saved one."
-            )
+            raise MethodError(f"{type(self).__name__} has not been fitted: call fit, or load a saved one.")
 
     def save(self, path: Path | str) -> None:
         """Write hyper-parameters and learnt arrays to one `.npz` file (no pickle).
@@ -200,7 +202,7 @@ class Method(abc.ABC):
         Raises:
             MethodError: an attribute that ends in an underscore is not an array or a number.
         """
-        state = {name: np.asarray(value) for name, value in self._state().items()}
+        state: dict[str, Any] = {name: np.asarray(value) for name, value in self._state().items()}
         for name, value in state.items():
             if value.dtype == object:
                 raise MethodError(f"{type(self).__name__}.{name} is not an array: override save and load to keep it.")

@@ -1,0 +1,95 @@
+"""The command line: one file a command, imported when the command is used."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from vhbench import __version__
+from vhbench.errors import VhbenchError
+
+COMMANDS = {
+    "run": "Train methods, encode and score: every combination not done yet.",
+    "compare": "Print the table of recorded results.",
+    "status": "Say what is done, running, failed or stale.",
+    "list": "List methods, protocols or recorded runs.",
+    "describe": "Say what a method or a protocol is and what it takes.",
+    "check": "Check a method against the contract that all methods keep.",
+    "new": "Write the skeleton of a method of your own.",
+}
+
+EPILOG = """\b
+Examples:
+  vhbench run --method uvvh,itq --protocol demo --bits 16,32 --seeds 0,1,2
+  vhbench compare --protocol demo --metric map@20
+  vhbench describe uvvh
+"""
+
+
+class _Commands(click.Group):
+    """Knows its commands by name and loads one only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]  # not list(): once the command `list` is loaded, that name is its module here
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vhbench.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from vhbench.errors import unknown
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise unknown("command", args[0], COMMANDS, "`vhbench --help` says what they do.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vhbench")
+def cli() -> None:
+    """Benchmark unsupervised video hashing: train, encode, score and compare under one protocol."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 all done, 1 some runs failed, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without UTF-8 must not end a run at its table
+            stream.reconfigure(errors="replace")
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("vhbench").setLevel(logging.INFO)
+    try:
+        code = cli.main(args=arguments, prog_name="vhbench", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except VhbenchError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: finished runs are kept; the same command continues.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, as in `vhbench list | head -1`
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write it again at exit
+        click.echo("Error: The disk is full: the output could not be written.", err=True)
+        sys.exit(1)

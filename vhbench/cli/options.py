@@ -1,0 +1,84 @@
+"""Options and value types that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vhbench.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Names(click.ParamType):
+    """Comma-separated names."""
+
+    name = "name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split the text."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            raise UsageError(f"{_label(param)} takes names separated by commas, not {value!r}.")
+        return names
+
+
+class Numbers(click.ParamType):
+    """Comma-separated whole numbers."""
+
+    name = "number,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Split the text and read the numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            raise UsageError(f"{_label(param)} takes whole numbers separated by commas, not {value!r}.") from None
+
+
+NAMES, NUMBERS = Names(), Numbers()
+
+out = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="The results folder."
+)
+plugins = click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="A Python file with further methods."
+)
+
+
+def data(function: F) -> F:
+    """Add `--data`, which defaults to `$VHBENCH_DATA`."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=lambda: os.environ.get("VHBENCH_DATA"),
+        help="The folder of the feature files; $VHBENCH_DATA by default.",
+    )(function)
+
+
+def parse_sets(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Turn `method.name=value` texts into method -> hyper-parameter -> value.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    parsed: dict[str, dict[str, str]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        method, dot, name = target.rpartition(".")
+        if not (equals and dot and method and name and value):
+            raise UsageError(f"--set takes method.name=value, as in uvvh.lr=1e-4; not {text!r}.")
+        parsed.setdefault(method.strip(), {})[name.strip()] = value.strip()
+    return parsed
+
+
+def _label(param: click.Parameter | None) -> str:
+    return param.opts[-1] if param is not None else "The option"

@@ -1,0 +1,136 @@
+"""Where a run was made: devices, versions, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import platform
+import re
+import resource
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vhbench.errors import UsageError
+
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "numba")
+
+
+def check_device(name: str) -> None:
+    """Raise UsageError unless a device has this form of name; whether it is there is not asked."""
+    if not DEVICE.fullmatch(name):
+        raise UsageError(f"--device takes auto, cpu or cuda:N, not {name!r}.")
+
+
+def resolve_device(name: str) -> str:
+    """Turn "auto", "cpu", "cuda" or "cuda:N" into the device that a run uses.
+
+    Raises:
+        UsageError: the name is unknown, or there is no such GPU.
+    """
+    check_device(name)
+    if name == "cpu":
+        return name
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    number = name.partition(":")[2] or "0"
+    if int(number) >= count:
+        raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use cpu or auto.")
+    return f"cuda:{number}"
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Return versions, processor and source revision as JSON values."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": _git_revision(),
+        "cpu": _processor(),
+        "threads": _threads(),
+        "device": device,
+        "gpu": _gpu(device),
+    }
+
+
+def reset_peak_memory() -> None:
+    """Start measuring peak memory anew (resident memory on Linux; GPU memory everywhere)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory(device: str) -> dict[str, float | None]:
+    """Return peak_rss_mb and peak_gpu_mb (None on a CPU) since `reset_peak_memory`."""
+    gpu = None
+    if device.startswith("cuda"):
+        import torch
+
+        gpu = torch.cuda.max_memory_allocated(device) / 2**20
+    return {"peak_rss_mb": round(_peak_rss_kb() / 1024, 1), "peak_gpu_mb": gpu}
+
+
+def _peak_rss_kb() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _git_revision() -> str | None:
+    """Return the commit of the checkout that vhbench runs from, with "+changes" where files differ from it."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit[:12] + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+@functools.cache
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def _gpu(device: str) -> str | None:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda})"

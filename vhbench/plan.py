@@ -1,0 +1,175 @@
+"""From what the user asked for to the list of runs, each with its state in the results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vhbench.errors import UsageError, unknown
+from vhbench.protocol import Protocol, Split
+from vhbench.registry import MethodEntry, Registry
+from vhbench.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
+from vhbench.store import Record, Store
+
+MAX_BITS = 512
+
+RERUN = {
+    "missing": "runs without a record",
+    "failed": "missing runs, and those that failed or were skipped",
+    "stale": "missing runs, and those made with other source code of the method",
+    "all": "every run",
+}
+_STATES = {
+    "missing": {"missing"},
+    "failed": {"missing", "failed", "skipped"},
+    "stale": {"missing", "stale"},
+    "all": {"missing", "failed", "skipped", "stale", "done"},
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What was asked for: every combination of methods, protocols, code lengths and seeds.
+
+    Attributes:
+        methods: names; `all` stands for every usable one.
+        protocols: names, or paths of manifests.
+        bits: code lengths.
+        seeds: seeds.
+        params: method -> hyper-parameter -> text.
+        budget: "paper", "quick" or "smoke"; None takes each protocol's own.
+        epochs: overrides the budget's epochs.
+        precision: "float32" or "bf16".
+    """
+
+    methods: Sequence[str]
+    protocols: Sequence[str]
+    bits: Sequence[int]
+    seeds: Sequence[int] = (0,)
+    params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    budget: str | None = None
+    epochs: int | None = None
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        spec: the run.
+        entry: its method.
+        protocol: its protocol.
+        splits: the protocol's data, opened.
+        state: "missing", "running", "done", "stale", "failed" or "skipped".
+        record: what the store has, if anything.
+    """
+
+    spec: RunSpec
+    entry: MethodEntry
+    protocol: Protocol
+    splits: Sequence[Split]
+    state: str
+    record: Record | None
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for people."""
+        s = self.spec
+        return f"{s.method} on {s.protocol}, {s.bits} bits, seed {s.seed}"
+
+
+def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> list[Cell]:
+    """Return the cells of a grid in the order they will be done.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+        DataError: a protocol's data are missing or faulty.
+    """
+    _check(grid)
+    entries = _entries(grid, registry)
+    params = _params(grid, registry, entries)
+    cells = []
+    for name in dict.fromkeys(grid.protocols):
+        protocol = registry.protocol(name)
+        splits = protocol.load(data)
+        digests = {split.name: split.digests() for split in splits}
+        for entry in entries:
+            values = params[entry.name]
+            budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
+            for bits in dict.fromkeys(grid.bits):
+                for seed in dict.fromkeys(grid.seeds):
+                    spec = RunSpec(
+                        method=entry.name,
+                        params=values,
+                        bits=bits,
+                        seed=seed,
+                        budget={"epochs": budget.epochs, "videos": budget.videos},
+                        precision=grid.precision,
+                        protocol=protocol.name,
+                        version=protocol.version,
+                        splits=digests,
+                    )
+                    record = store.read(spec)
+                    state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
+                    cells.append(Cell(spec, entry, protocol, splits, state, record))
+    return cells
+
+
+def check_rerun(rerun: str) -> None:
+    """Raise UsageError unless this is a choice of `--rerun`."""
+    if rerun not in RERUN:
+        raise unknown("choice of --rerun", rerun, RERUN)
+
+
+def to_do(cells: Sequence[Cell], rerun: str) -> list[Cell]:
+    """Return the cells that `--rerun` asks for.
+
+    Raises:
+        UsageError: an unknown choice.
+    """
+    check_rerun(rerun)
+    return [cell for cell in cells if cell.state in _STATES[rerun]]
+
+
+def _state(record: Record, entry: MethodEntry) -> str:
+    if record.status != "done":
+        return record.status
+    return "done" if record.data.get("method", {}).get("fingerprint") == entry.fingerprint else "stale"
+
+
+def _entries(grid: Grid, registry: Registry) -> list[MethodEntry]:
+    """Return the grid's methods, each once; `all` stands for every usable one."""
+    usable = [entry.name for entry in registry.methods() if not entry.broken]
+    names = [name for method in grid.methods for name in (usable if method == "all" else [method])]
+    found: dict[str, MethodEntry] = {}
+    for entry in map(registry.method, dict.fromkeys(names)):
+        if found.setdefault(entry.name, entry) is not entry:
+            origins = f"{found[entry.name].origin} and {entry.origin}"
+            raise UsageError(f"--method names two methods {entry.name!r} ({origins}): run them with different --out.")
+    return list(found.values())
+
+
+def _params(grid: Grid, registry: Registry, entries: Sequence[MethodEntry]) -> dict[str, dict[str, Any]]:
+    """Return every method's hyper-parameters, those of the grid in place of the defaults."""
+    changed: dict[str, dict[str, str]] = {entry.name: {} for entry in entries}
+    for method, values in grid.params.items():
+        entry = registry.method(method)
+        if entry not in entries:
+            raise UsageError(f"--set names {method}, which this grid does not run: add it to --method.")
+        changed[entry.name] |= values
+    return {entry.name: resolve_params(entry, changed[entry.name]) for entry in entries}
+
+
+def _check(grid: Grid) -> None:
+    for bits in grid.bits:
+        if not 1 <= bits <= MAX_BITS:
+            raise UsageError(f"--bits takes code lengths from 1 to {MAX_BITS}, not {bits}.")
+    for seed in grid.seeds:
+        if seed < 0:
+            raise UsageError(f"--seeds takes numbers from 0 up, not {seed}.")
+    resolve_budget(grid.budget or "paper", grid.epochs, None)
+    if grid.precision not in PRECISIONS:
+        raise unknown("precision", grid.precision, PRECISIONS)

@@ -1,0 +1,222 @@
+"""From run records to the rows of a comparison: one row a method, code length, split and metric, over seeds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vhbench.errors import UsageError, unknown
+from vhbench.scoring import Metric
+from vhbench.store import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows are wanted; empty means all.
+
+    Attributes:
+        protocols: names.
+        methods: names.
+        bits: code lengths.
+        metrics: names, full or partial; the convention fills in what they leave out.
+        convention: "literature" or "strict".
+    """
+
+    protocols: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    bits: Sequence[int] = ()
+    metrics: Sequence[str] = ("map@20",)
+    convention: str = "literature"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a table.
+
+    Attributes:
+        protocol: name, with a mark where records of the same name were made on different data or versions.
+        split: the split's name.
+        method: name.
+        label: the name with what differs from its defaults: hyper-parameters, budget, precision.
+        bits: code length.
+        seeds: the seeds averaged over.
+        metric: full name.
+        value: mean over seeds; None where no query could be scored.
+        sd: standard deviation over seeds (n - 1); None for one seed.
+        synthetic: made-up features.
+        queries: how many queries were scored.
+    """
+
+    protocol: str
+    split: str
+    method: str
+    label: str
+    bits: int
+    seeds: tuple[int, ...]
+    metric: str
+    value: float | None
+    sd: float | None
+    synthetic: bool
+    queries: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values; `ci` is kept for confidence intervals and None without them."""
+        return {**vars(self), "seeds": list(self.seeds), "ci": None}
+
+
+def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
+    """Average finished runs over seeds.
+
+    Runs are averaged only where everything but the seed is the same: data, hyper-parameters, budget and precision.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which rows.
+
+    Raises:
+        UsageError: a name or code length that no record has, or a metric that none has recorded.
+    """
+    done = [record for record in records if record.status == "done"]
+    _check_names(done, choice)
+    done = [record for record in done if _chosen(record, choice)]
+    names = _protocol_names(done)
+    by_settings: dict[str, list[Record]] = {}
+    for record in done:
+        by_settings.setdefault(_canonical({**record.spec, "seed": None}), []).append(record)
+    groups = list(by_settings.values())
+    labels = _labels([group[0] for group in groups])
+    found: list[tuple[int, Row]] = []
+    for text in choice.metrics:
+        metric_rows: list[tuple[int, Row]] = []
+        lacking: set[str] = set()
+        for group, label in zip(groups, labels, strict=True):
+            protocol = names[_data_key(group[0])]
+            for number, split in enumerate(group[0].spec["splits"]):
+                metric = str(Metric.parse(text, choice.convention, in_database(group[0], split)))
+                key = metric if number == 0 else f"{split}/{metric}"
+                if key in group[0].scores:
+                    metric_rows.append((number, _row(group, protocol, split, label, metric, key)))
+                else:
+                    lacking.add(protocol)
+        _check_recorded(text, groups, metric_rows, lacking)
+        found += metric_rows
+    order = {name: i for i, name in enumerate(choice.methods)}
+    found.sort(key=lambda item: (item[1].protocol, item[0], order.get(item[1].method, 0), item[1].label, item[1].bits))
+    return [row for _, row in found]
+
+
+def in_database(record: Record, split: str) -> bool:
+    """Say whether the queries of a record's split sit in its database."""
+    return "scored_without_self" in record.data["queries"][split]
+
+
+def _row(group: Sequence[Record], protocol: str, split: str, label: str, metric: str, key: str) -> Row:
+    first = group[0]
+    by_seed = {record.spec["seed"]: record.scores.get(key) for record in group}
+    values = [value for value in by_seed.values() if value is not None]
+    counts = first.data["queries"][split]
+    dropped = metric.endswith("self=drop]")
+    return Row(
+        protocol=protocol,
+        split=split,
+        method=first.spec["method"],
+        label=label,
+        bits=first.spec["bits"],
+        seeds=tuple(sorted(by_seed)),
+        metric=metric,
+        value=statistics.fmean(values) if values else None,
+        sd=statistics.stdev(values) if len(values) > 1 else None,
+        synthetic=bool(first.data["synthetic"]),
+        queries=counts["scored_without_self"] if dropped else counts["scored"],
+    )
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    """Return a label for each record; records of one label have the same hyper-parameters.
+
+    The defaults of a method may have changed between two records that both kept to them: then both labels say how.
+    """
+    alike: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        alike.setdefault((_data_key(record), _label(record)), []).append(record)
+    labels = []
+    for record in records:
+        params = [other.spec["params"] for other in alike[_data_key(record), _label(record)]]
+        names = dict.fromkeys(name for values in params for name in values)
+        differing = [name for name in names if len({_canonical(values.get(name)) for values in params}) > 1]
+        labels.append(_label(record, differing))
+    return labels
+
+
+def _label(record: Record, also: Sequence[str] = ()) -> str:
+    """Return the method's name with everything that is not its default, and some hyper-parameters besides."""
+    values = {**record.data["changed"], **{name: record.spec["params"].get(name) for name in also}}
+    differences = [f"{name}={value}" for name, value in values.items()]
+    if record.data["budget"] != "paper":
+        differences.append(record.data["budget"])
+    if record.spec["precision"] != "float32":
+        differences.append(record.spec["precision"])
+    method = str(record.spec["method"])
+    return f"{method} [{', '.join(differences)}]" if differences else method
+
+
+def _check_names(done: Sequence[Record], choice: Choice) -> None:
+    for kind, names in (("protocol", choice.protocols), ("method", choice.methods)):
+        known = {record.spec[kind] for record in done}
+        for name in names:
+            if name not in known:
+                raise unknown(f"{kind} among the finished runs", name, known, "`vhbench list runs` shows them.")
+    lengths = {record.spec["bits"] for record in done}
+    for bits in choice.bits:
+        if bits not in lengths:
+            there_are = ", ".join(map(str, sorted(lengths))) or "none at all"
+            raise UsageError(f"No finished run has codes of {bits} bits; there are {there_are}.")
+    for text in choice.metrics:
+        Metric.parse(text, choice.convention)
+
+
+def _check_recorded(text: str, groups: Sequence[Sequence[Record]], found: Sequence[Any], lacking: set[str]) -> None:
+    """Raise UsageError if no run has recorded a metric; say so if some have not."""
+    if groups and not found:
+        recorded = {name.partition("[")[0] for group in groups for name in group[0].scores if "/" not in name}
+        names = ", ".join(sorted(recorded, key=lambda name: (name.partition("@")[0], int(name.partition("@")[2]))))
+        raise UsageError(f"{text} is not recorded for {', '.join(sorted(lacking))}; recorded are {names}.")
+    for protocol in sorted(lacking):
+        log.warning("left out: %s is not recorded for %s", text, protocol)
+
+
+def _chosen(record: Record, choice: Choice) -> bool:
+    spec = record.spec
+    return (
+        (not choice.protocols or spec["protocol"] in choice.protocols)
+        and (not choice.methods or spec["method"] in choice.methods)
+        and (not choice.bits or spec["bits"] in choice.bits)
+    )
+
+
+def _protocol_names(records: Iterable[Record]) -> dict[str, str]:
+    """Return a name for each set of data: the protocol's, numbered where one name stands for several."""
+    by_name: dict[str, list[str]] = {}
+    for record in records:
+        keys = by_name.setdefault(record.spec["protocol"], [])
+        if _data_key(record) not in keys:
+            keys.append(_data_key(record))
+    return {
+        key: name if len(keys) == 1 else f"{name} (data {number} of {len(keys)})"
+        for name, keys in by_name.items()
+        for number, key in enumerate(keys, 1)
+    }
+
+
+def _data_key(record: Record) -> str:
+    return _canonical([record.spec["protocol"], record.spec["version"], record.spec["splits"]])
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

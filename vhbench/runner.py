@@ -1,0 +1,263 @@
+"""Working off a grid: claim a run, train, encode, score, and record it, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from vhbench import __version__, environment
+from vhbench.checkpoint import Checkpoint
+from vhbench.codes import audit, pack
+from vhbench.errors import MethodError, StoreError, VhbenchError
+from vhbench.launch import Launcher
+from vhbench.method import Budget, Epoch, FitContext, Method
+from vhbench.plan import Cell
+from vhbench.protocol import Split
+from vhbench.scoring import Scores, evaluate, record_metrics
+from vhbench.spec import budget_name
+from vhbench.store import SCHEMA, Record, RunFolder, Store
+from vhbench.videos import VideoSet
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How runs are done: nothing here can change a result's identity.
+
+    Attributes:
+        device: "auto", "cpu" or "cuda:N".
+        deterministic: use deterministic GPU kernels.
+        checkpoint_every: seconds between checkpoints.
+    """
+
+    device: str = "auto"
+    deterministic: bool = False
+    checkpoint_every: float = 30.0
+
+
+class Observer:
+    """Hears what happens in a grid. The command line shows it; by default nothing does."""
+
+    def started(self, cell: Cell) -> None:
+        """A run begins."""
+
+    def epoch(self, cell: Cell, epoch: Epoch) -> None:
+        """A run finished an epoch."""
+
+    def finished(self, cell: Cell, record: Record | None) -> None:
+        """A run is recorded; None: another process works on it."""
+
+
+def run_cells(cells: Sequence[Cell], store: Store, settings: Settings, launcher: Launcher, observer: Observer) -> None:
+    """Do the cells; their results are in the store afterwards.
+
+    Raises:
+        VhbenchError: the store cannot be written.
+    """
+    launcher(cells, lambda cell: run_cell(cell, store, settings, observer))
+
+
+def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -> Record | None:
+    """Do one run and record it; return None if another process does it or has just done it.
+
+    Raises:
+        VhbenchError: the store cannot be written.
+    """
+    with store.claim(cell.spec) as folder:
+        current = store.read(cell.spec) if folder else None
+        if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
+            observer.finished(cell, current)
+            return None
+        observer.started(cell)
+        record = _attempt(cell, folder, settings, observer)
+        observer.finished(cell, record)
+        return record
+
+
+def _attempt(cell: Cell, folder: RunFolder, settings: Settings, observer: Observer) -> Record:
+    """Train, encode and score; a failure becomes a record with its reason."""
+    base = _base_record(cell)
+    device = environment.resolve_device(settings.device)
+    environment.reset_peak_memory()
+    try:
+        view = cell.splits[0].train.videos
+        conflict = cell.entry.load().tags.conflict(bits=cell.spec.bits, frames=view.frames, dim=view.dim, device=device)
+        if conflict:
+            return folder.publish({**base, "status": "skipped", "reason": f"{cell.spec.method} {conflict}."})
+        result = _Result(cell, folder, settings, device, observer)
+    except StoreError:
+        raise
+    except (Exception, SystemExit) as error:
+        return folder.publish(
+            {**base, "status": "failed", "reason": _reason(error)}, texts={"traceback.txt": traceback.format_exc()}
+        )
+    done = {**base, **result.record, "status": "done", "reason": None}
+    return folder.publish(done, arrays=result.arrays, texts=result.texts)
+
+
+class _Result:
+    """What one run produced: the record's entries and the files beside it."""
+
+    def __init__(self, cell: Cell, folder: RunFolder, settings: Settings, device: str, observer: Observer):
+        self.arrays: dict[str, dict[str, np.ndarray]] = {"codes.npz": {}, "per_query.npz": {}}
+        self.texts: dict[str, str] = {}
+        self._cell = cell
+        started = time.perf_counter()
+        method = self._fit(folder, settings, device, observer)
+        fitted = time.perf_counter()
+        codes = self._encode(method)
+        encoded = time.perf_counter()
+        scores = self._score(codes)
+        scored = time.perf_counter()
+        videos = sum(len(array) for array in codes.values())
+        self.record: dict[str, Any] = {
+            "scores": scores,
+            "audit": {name: audit(codes[split.database.digest]) for name, split in self._splits()},
+            "queries": self._queries,
+            "timing": {
+                "fit_s": fitted - started,
+                "encode_s": encoded - fitted,
+                "score_s": scored - encoded,
+                "videos_per_s": videos / (encoded - fitted),
+            },
+            "memory": environment.peak_memory(device),
+            "selection": "last epoch" if cell.spec.budget["epochs"] else "none",
+            "environment": {
+                **environment.describe(device),
+                "deterministic": settings.deterministic or device == "cpu",
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        }
+
+    def _splits(self) -> list[tuple[str, Split]]:
+        return [(split.name, split) for split in self._cell.splits]
+
+    def _fit(self, folder: RunFolder, settings: Settings, device: str, observer: Observer) -> Method:
+        cell, spec = self._cell, self._cell.spec
+
+        def report(epoch: Epoch) -> None:
+            folder.log_epoch(epoch)
+            observer.epoch(cell, epoch)
+
+        context = FitContext(
+            seed=spec.seed,
+            device=device,
+            budget=Budget(**spec.budget),
+            precision=spec.precision,
+            deterministic=settings.deterministic,
+            report=report,
+            checkpoint=Checkpoint(folder.checkpoint, f"{spec.id} {cell.entry.fingerprint}", settings.checkpoint_every),
+        )
+        method = cell.entry.make(spec.bits, **spec.params)
+        fitted = method.fit(_limited(cell.splits[0].train.videos, context), context)
+        if not isinstance(fitted, Method):
+            raise MethodError(f"{type(method).__name__}.fit must return self, not {type(fitted).__name__}.")
+        return fitted
+
+    def _encode(self, method: Method) -> dict[str, np.ndarray]:
+        """Return the codes of every query and database part, by the part's digest: equal parts are encoded once."""
+        codes: dict[str, np.ndarray] = {}
+        for name, split in self._splits():
+            for role, part in (("query", split.query), ("database", split.database)):
+                if part.digest not in codes:
+                    codes[part.digest] = _checked_codes(method, part.videos, self._cell.spec.bits)
+                self.arrays["codes.npz"][f"{name}/{role}"] = pack(codes[part.digest])
+        return codes
+
+    def _score(self, codes: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+        values: dict[str, float | None] = {}
+        curves: dict[str, Any] = {}
+        self._queries: dict[str, Any] = {}
+        for number, (name, split) in enumerate(self._splits()):
+            prefix = "" if number == 0 else f"{name}/"
+            relevance = split.relevance
+            scores = evaluate(
+                codes[split.query.digest],
+                codes[split.database.digest],
+                relevance.query_labels,
+                relevance.database_labels,
+                ks=self._cell.protocol.ks,
+                self_index=relevance.self_index,
+            )
+            in_database = relevance.self_index is not None
+            for metric in record_metrics(self._cell.protocol.ks, in_database):
+                values[f"{prefix}{metric}"] = _number(scores.value(metric))
+                if metric.kind == "map" and metric.ties == "expected":
+                    self.arrays["per_query.npz"][f"{prefix}{metric}"] = scores.per_query(metric).astype(np.float32)
+            curves[name] = {by: _columns(scores, by, in_database) for by in ("rank", "radius")}
+            self._queries[name] = _query_counts(scores, split)
+        self.texts["curves.json"] = json.dumps(curves, allow_nan=False)
+        return values
+
+
+def _base_record(cell: Cell) -> dict[str, Any]:
+    spec = cell.spec
+    return {
+        "schema": SCHEMA,
+        "id": spec.id,
+        "spec": spec.to_json(),
+        "status": "",
+        "reason": None,
+        "budget": budget_name(spec.budget["epochs"], spec.budget["videos"], spec.params.get("epochs")),
+        "synthetic": cell.protocol.synthetic,
+        "changed": {name: spec.params[name] for name, p in cell.entry.params.items() if spec.params[name] != p.default},
+        "method": {"origin": cell.entry.origin, "fingerprint": cell.entry.fingerprint},
+        "vhbench": __version__,
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error as one line that is never empty."""
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    if not text:
+        return kind
+    return text if isinstance(error, VhbenchError) else f"{kind}: {text}"
+
+
+def _limited(train: VideoSet, context: FitContext) -> VideoSet:
+    """Apply the budget's limit on training videos: a random choice, kept in order."""
+    videos = context.budget.videos
+    if videos is None or videos >= len(train):
+        return train
+    return train.subset(np.sort(context.rng("budget").choice(len(train), videos, replace=False)))
+
+
+def _checked_codes(method: Method, videos: VideoSet, bits: int) -> np.ndarray:
+    codes = method.encode(videos)
+    wanted = (len(videos), bits)
+    if not isinstance(codes, np.ndarray) or codes.dtype != bool or codes.shape != wanted:
+        found = f"{codes.dtype} {codes.shape}" if isinstance(codes, np.ndarray) else type(codes).__name__
+        raise MethodError(
+            f"{type(method).__name__}.encode must return a bool array of shape {wanted}; it returned {found}."
+        )
+    return codes
+
+
+def _query_counts(scores: Scores, split: Split) -> dict[str, int]:
+    index = split.relevance.self_index
+    counts = {"total": scores.n_queries, "scored": scores.n_scored("keep")}
+    if index is not None:
+        counts |= {"scored_without_self": scores.n_scored("drop"), "not_in_database": int((index < 0).sum())}
+    return counts
+
+
+def _columns(scores: Scores, by: str, in_database: bool) -> dict[str, dict[str, list[float | None]]]:
+    """Return a curve's columns for each handling of self-matches."""
+    return {
+        self_match: {
+            name: [_number(value) for value in column]
+            for name, column in scores.precision_recall(by=by, self_match=self_match).items()
+        }
+        for self_match in (("keep", "drop") if in_database else ("keep",))
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a JSON number: None for NaN, which is an undefined precision or a mean over no query."""
+    return None if np.isnan(value) else float(value)

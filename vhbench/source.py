@@ -1,0 +1,154 @@
+"""Reading method files without importing them, so that listing and planning need no torch."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+METHODS, TRAINING = "vhbench.methods", "vhbench.training"
+SHARED = (f"{METHODS}.", TRAINING)  # imports whose source can change a method's numbers
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyper-parameter: a constructor's keyword with its default and its annotation as written."""
+
+    name: str
+    default: Any
+    annotation: str = ""
+
+
+@dataclass(frozen=True)
+class MethodSource:
+    """What a method's source file says of one class.
+
+    Attributes:
+        class_name: the class.
+        name: its registered name.
+        doc: its docstring, dedented.
+        reference: the paper.
+        params: hyper-parameters by name.
+        variants: other names for the class with other defaults: name -> (summary, hyper-parameters).
+    """
+
+    class_name: str
+    name: str
+    doc: str
+    reference: str
+    params: dict[str, Parameter]
+    variants: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+
+
+def read_methods(path: Path) -> list[MethodSource]:
+    """Return the classes of a file that carry a literal `name`.
+
+    Raises:
+        SyntaxError: the file is not Python.
+        ValueError: an attribute or a default that must be a literal is not one.
+    """
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+        if isinstance(node, ast.ClassDef):
+            values = _class_values(node)
+            if "name" in values:
+                found.append(
+                    MethodSource(
+                        class_name=node.name,
+                        name=values["name"],
+                        doc=ast.get_docstring(node) or "",
+                        reference=values.get("reference", ""),
+                        params=_parameters(node),
+                        variants=values.get("variants", {}),
+                    )
+                )
+    return found
+
+
+def fingerprint(path: Path) -> str:
+    """Return a sha256 over a method file and the shared method code that it imports.
+
+    For a file inside a package other than vhbench, every `.py` file of that package counts.
+    """
+    if _is_builtin(path):
+        files = _closure(path)
+    elif (path.parent / "__init__.py").is_file():
+        package = path.parent
+        while (package.parent / "__init__.py").is_file():
+            package = package.parent
+        files = set(package.rglob("*.py"))
+    else:
+        files = {path}
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda f: (f.name, str(f))):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _class_values(node: ast.ClassDef) -> dict[str, Any]:
+    """Evaluate the literal class attributes that the registry reads."""
+    values = {}
+    for statement in node.body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, value = statement.targets[0], statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target, value = statement.target, statement.value
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id in ("name", "reference", "variants"):
+            values[target.id] = ast.literal_eval(value)
+    return values
+
+
+def _parameters(node: ast.ClassDef) -> dict[str, Parameter]:
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            pairs = zip(statement.args.kwonlyargs, statement.args.kw_defaults, strict=True)
+            return {
+                arg.arg: Parameter(
+                    arg.arg,
+                    None if default is None else ast.literal_eval(default),
+                    ast.unparse(arg.annotation) if arg.annotation else "",
+                )
+                for arg, default in pairs
+            }
+    return {}
+
+
+def _is_builtin(path: Path) -> bool:
+    import vhbench.methods
+
+    return any(path.parent == Path(folder) for folder in vhbench.methods.__path__)
+
+
+def _closure(path: Path) -> set[Path]:
+    """Return the file and, transitively, the shared vhbench modules it imports."""
+    files: set[Path] = set()
+    queue = [path]
+    while queue:
+        file = queue.pop()
+        if file in files:
+            continue
+        files.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for name in _imported(node):
+                if name.startswith(SHARED) and (spec := importlib.util.find_spec(name)) and spec.origin:
+                    queue.append(Path(spec.origin))
+    return files
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """Return the modules that a statement imports or may import, in any of the ways of writing it."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    package = ("", METHODS, "vhbench")[min(node.level, 2)]
+    module = ".".join(filter(None, (package, node.module)))
+    if module not in ("vhbench", METHODS):
+        return [module]
+    names = [f"{module}.{alias.name}" for alias in node.names]
+    return [TRAINING if name == "vhbench.NeuralMethod" else name for name in names]

@@ -1,0 +1,29 @@
+"""Testing methods: the contract kit, toy videos, fakes and small real files, for vhbench's tests and plugin authors'.
+
+In a plugin's own test file::
+
+    from vhbench.testing import parametrize_with_checks
+    from my_package import MyHash
+
+    @parametrize_with_checks([MyHash])
+    def test_contract(check):
+        check()
+"""
+
+from vhbench.testing.checks import CheckResult, check_method, parametrize_with_checks
+from vhbench.testing.fakes import FakeMethod, make_protocol
+from vhbench.testing.rules import RULES, BrokenRule
+from vhbench.testing.subject import Subject
+from vhbench.testing.toy import toy_videos
+
+__all__ = [
+    "RULES",
+    "BrokenRule",
+    "CheckResult",
+    "FakeMethod",
+    "Subject",
+    "check_method",
+    "make_protocol",
+    "parametrize_with_checks",
+    "toy_videos",
+]
