@@ -9,10 +9,10 @@ demo: $(READY)  ## train, encode and score on the embedded demo protocol
 	$(BIN)/vhbench run --method lsh,pcah,itq,uvvh --protocol demo --bits 16,32
 
 test: $(READY)  ## the everyday test suite
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 test-all: $(READY)  ## the long checks too: real data, full-size inputs
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: $(READY)  ## lint, formatting, types
 	$(BIN)/ruff check .

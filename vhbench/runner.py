@@ -251,7 +251,7 @@ def _columns(scores: Scores, by: str, in_database: bool) -> dict[str, dict[str, 
     """Return a curve's columns for each handling of self-matches."""
     return {
         self_match: {
-            name: [_number(value) for value in column]
+            str(name): [_number(value) for value in column]
             for name, column in scores.precision_recall(by=by, self_match=self_match).items()
         }
         for self_match in (("keep", "drop") if in_database else ("keep",))
