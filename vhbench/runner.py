@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -154,6 +155,8 @@ class _Result:
             report=report,
             checkpoint=Checkpoint(folder.checkpoint, f"{spec.id} {cell.entry.fingerprint}", settings.checkpoint_every),
         )
+        if settings.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses CUDA matrix products
         method = cell.entry.make(spec.bits, **spec.params)
         fitted = method.fit(_limited(cell.splits[0].train.videos, context), context)
         if not isinstance(fitted, Method):
