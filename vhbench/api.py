@@ -13,7 +13,7 @@ from vhbench.errors import UsageError
 from vhbench.plan import Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
 from vhbench.report.rows import Choice, Row, rows
-from vhbench.store import Store
+from vhbench.store import Record, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +67,6 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
-    import pandas as pd
-
     from vhbench.runner import Observer, Settings, run_cells
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
@@ -82,7 +80,13 @@ def run(
     if wanted := to_do(cells, rerun):
         store.check_writable()
         run_cells(wanted, store, Settings(device, deterministic), launch, Observer())
-    records = [record for cell in cells if (record := store.read(cell.spec))]
+    return _table(record for cell in cells if (record := store.read(cell.spec)))
+
+
+def _table(records: Iterable[Record]) -> pd.DataFrame:
+    """Return a row a record."""
+    import pandas as pd
+
     keys = ("protocol", "method", "bits", "seed")
     return pd.DataFrame(
         {

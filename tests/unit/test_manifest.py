@@ -285,7 +285,7 @@ def test_classes_that_differ_between_roles_are_both_named(folder):
 def test_contradictions_are_found_before_features_are_read(folder, monkeypatch):
     monkeypatch.setattr("vhbench.features.cache.blocks", lambda header: pytest.fail("features were read"))
     write_mat(folder / "query.mat", np.eye(3))
-    fault(folder)
+    assert "label 3 videos" in fault(folder)
 
 
 def test_faults_of_features_are_raised_on_loading(folder, videos):
