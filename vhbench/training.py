@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,10 +29,13 @@ class Moment:
     Attributes:
         epoch: 0-based epoch.
         epochs: how many epochs this run trains.
+        rows: which training videos the batch holds: positions in the training set, int64, on the CPU; empty before an
+            epoch's first batch.
     """
 
     epoch: int
     epochs: int
+    rows: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 class NeuralMethod(Method):
@@ -40,6 +43,10 @@ class NeuralMethod(Method):
 
     You write `build`, `loss` and `codes`; this class owns the loop: seeding, precision, checkpoints, resuming, the
     divergence check and the log. Your constructor must take `epochs`, `batch_size`, `lr` and `weight_decay`.
+
+    What training keeps from step to step lives in the module: parameters, buffers, and non-persistent buffers
+    (`register_buffer(..., persistent=False)`) for what only training needs. Checkpoints hold all three, saved models the
+    first two.
     """
 
     epochs: int
@@ -63,7 +70,7 @@ class NeuralMethod(Method):
 
     @abc.abstractmethod
     def loss(self, module: Any, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
-        """Return the named terms of the loss on a batch; their sum is minimised.
+        """Return the named terms of the loss on a batch, scalar tensors; their sum is minimised.
 
         Args:
             module: the network, in training mode.
@@ -74,6 +81,24 @@ class NeuralMethod(Method):
     @abc.abstractmethod
     def codes(self, module: Any, videos: torch.Tensor) -> torch.Tensor:
         """Return the codes of a batch, bool of shape (batch, bits); the module is in eval mode, without gradients."""
+
+    def prepare(self, module: Any, train: VideoSet, ctx: FitContext) -> None:
+        """Compute what the loss needs from the whole training set; called once before the first epoch, and on resuming.
+
+        Args:
+            module: the new network, on the run's device; put what you keep into non-persistent buffers.
+            train: the training videos.
+            ctx: the run's side of training.
+        """
+
+    def start_epoch(self, module: Any, train: VideoSet, moment: Moment) -> None:
+        """Do what an epoch needs before its first batch, e.g. initialise a second stage; called in training mode.
+
+        Args:
+            module: the network.
+            train: the training videos, in the order that `Moment.rows` counts in.
+            moment: the epoch that begins.
+        """
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser: Adam with L2 weight decay unless a method says otherwise."""
@@ -93,6 +118,7 @@ class NeuralMethod(Method):
         with isolated_torch(ctx):
             torch.manual_seed(ctx.torch_seed("init"))
             module = self.build(train.frames, train.dim).to(ctx.device)
+            self.prepare(module, train, ctx)
             _train(self, module, train, ctx)
         if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
             raise MethodError(f"The last step left NaN or infinite weights: training diverged. lr is {self.lr:g}.")
@@ -141,11 +167,16 @@ def isolated_torch(ctx: FitContext) -> Iterator[None]:
     devices = [torch.device(ctx.device)] if ctx.device.startswith("cuda") else []
     before = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=devices):
-        torch.use_deterministic_algorithms(ctx.deterministic or before)
+        _use_deterministic_algorithms(ctx.deterministic or before)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before)
+            _use_deterministic_algorithms(before)
+
+
+def _use_deterministic_algorithms(wanted: bool) -> None:
+    if wanted != torch.are_deterministic_algorithms_enabled():  # setting it imports torch's compiler, for seconds
+        torch.use_deterministic_algorithms(wanted)
 
 
 def _train(method: NeuralMethod, module: nn.Module, train: VideoSet, ctx: FitContext) -> None:
@@ -165,7 +196,7 @@ def _train(method: NeuralMethod, module: nn.Module, train: VideoSet, ctx: FitCon
             )
         ctx.report(Epoch(epoch + 1, epochs, loss, parts, time.perf_counter() - started))
         if ctx.checkpoint is not None and epoch + 1 < epochs and ctx.checkpoint.due():
-            state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            state = {"module": _tensors(module), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
             ctx.checkpoint.save(state)
 
 
@@ -174,9 +205,17 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, ctx: FitContext
     state: dict[str, Any] | None = ctx.checkpoint.load() if ctx.checkpoint is not None else None
     if state is None:
         return 0
-    module.load_state_dict(state["module"])
+    with torch.no_grad():
+        for name, tensor in _tensors(module).items():
+            tensor.copy_(state["module"][name])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"])
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return all that training changes: parameters and buffers, the non-persistent ones too."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach() for name, tensor in named}
 
 
 def _train_epoch(
@@ -189,12 +228,16 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Run one epoch and return the mean of each term of the loss over its steps."""
     module.train()
+    method.start_epoch(module, train, moment)
     device_type = torch.device(ctx.device).type
     sums: dict[str, torch.Tensor] = {}
     steps = 0
-    for videos in train.batches(method.batch_size, ctx.rng(f"shuffle {moment.epoch}"), device=ctx.device):
+    order = ctx.rng(f"shuffle {moment.epoch}").permutation(len(train))
+    batches = train.subset(order).batches(method.batch_size, device=ctx.device)
+    for rows, videos in zip(torch.from_numpy(order).split(method.batch_size), batches, strict=True):
         if len(videos) == 1:
             continue  # batch norm has no variance to work with; another video is left over in each epoch
+        moment = replace(moment, rows=rows)
         with torch.autocast(device_type, torch.bfloat16, enabled=ctx.precision == "bf16"):
             parts = method.loss(module, videos, moment)
         optimizer.zero_grad(set_to_none=True)

@@ -200,6 +200,43 @@ def test_a_saved_method_gives_the_same_codes(data, tmp_path):
     assert np.array_equal(loaded.encode(data), method.encode(data))
 
 
+# what training keeps beside the parameters
+
+
+class Remembering(Tiny):
+    """Adds a bank of each training video's last value, and a second stage that starts from the training set."""
+
+    def prepare(self, module, train, ctx):
+        module.register_buffer("bank", torch.zeros(len(train)), persistent=False)
+        module.register_buffer("start", torch.zeros(DIM), persistent=False)
+        module.register_buffer("means", torch.from_numpy(train.mean_frames()), persistent=False)
+
+    def start_epoch(self, module, train, moment):
+        assert len(moment.rows) == 0
+        if moment.epoch == moment.epochs // 2:
+            module.start += torch.from_numpy(train.mean_frames()).mean(0)
+
+    def loss(self, module, videos, moment):
+        assert torch.allclose(module.means[moment.rows], videos.mean(1), atol=1e-6)
+        module.bank[moment.rows] = 0.5 * module.bank[moment.rows] + videos.mean((1, 2))
+        return {**super().loss(module, videos - module.start, moment), "bank": 0 * module.bank.mean()}
+
+
+def test_a_batch_says_which_videos_it_holds_and_state_survives_a_resume(data, tmp_path):
+    whole = Remembering(BITS).fit(data, FitContext(seed=1))
+    assert whole.module_.bank.count_nonzero() == len(data)
+    ctx = FitContext(seed=1, checkpoint=Checkpoint(tmp_path, "key", every=0))
+    with pytest.raises(Killed):
+        Remembering(BITS).fit(data, replace(ctx, report=kill_after(5)))
+    resumed = Remembering(BITS).fit(data, ctx)
+    assert_equal(resumed, whole)
+    assert torch.equal(resumed.module_.bank, whole.module_.bank)
+    assert torch.equal(resumed.module_.start, whole.module_.start)
+    resumed.save(tmp_path / "model.pt")
+    assert "bank" not in torch.load(tmp_path / "model.pt", weights_only=True)["state"]
+    assert np.array_equal(Remembering.load(tmp_path / "model.pt").encode(data), whole.encode(data))
+
+
 # checkpoints
 
 
