@@ -45,8 +45,8 @@ class NeuralMethod(Method):
     divergence check and the log. Your constructor must take `epochs`, `batch_size`, `lr` and `weight_decay`.
 
     What training keeps from step to step lives in the module: parameters, buffers, and non-persistent buffers
-    (`register_buffer(..., persistent=False)`) for what only training needs. Checkpoints hold all three, saved models the
-    first two.
+    (`register_buffer(..., persistent=False)`) for what only training needs. Checkpoints hold all three, saved models
+    the first two.
     """
 
     epochs: int
