@@ -234,7 +234,7 @@ def _train_epoch(
     steps = 0
     order = ctx.rng(f"shuffle {moment.epoch}").permutation(len(train))
     batches = train.subset(order).batches(method.batch_size, device=ctx.device)
-    for rows, videos in zip(torch.from_numpy(order).split(method.batch_size), batches, strict=True):
+    for rows, videos in zip(torch.split(torch.from_numpy(order), method.batch_size), batches, strict=True):
         if len(videos) == 1:
             continue  # batch norm has no variance to work with; another video is left over in each epoch
         moment = replace(moment, rows=rows)
