@@ -91,7 +91,7 @@ def read_published(folder: Path | str | None = None) -> list[PublishedRow]:
         DataError: there is no such folder, it holds no CSV file, or a file breaks the schema; the message names the
             file and the line.
     """
-    folder = _default_folder() if folder is None else Path(folder)
+    folder = default_folder() if folder is None else Path(folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder} with published numbers.")
     paths = sorted(folder.glob("*.csv"))
@@ -100,7 +100,12 @@ def read_published(folder: Path | str | None = None) -> list[PublishedRow]:
     return [row for path in paths for row in _read_file(path)]
 
 
-def _default_folder() -> Path:
+def default_folder() -> Path:
+    """Return `results/published` of the source checkout that vhbench runs from.
+
+    Raises:
+        DataError: vhbench does not run from a source checkout.
+    """
     folder = Path(__file__).resolve().parents[2] / "results" / "published"
     if not folder.is_dir():
         raise DataError(
