@@ -6,7 +6,6 @@ Multimedia, 2020. Section, table and equation numbers below are that paper's.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +13,15 @@ from torch import nn
 
 from vhbench.errors import MethodError
 from vhbench.method import Tags
-from vhbench.methods.layers import LSTM, FrameBatchNorm, TemporalConv, TemporalDeconv, sign, sign_ste, xavier_init
-from vhbench.training import Moment, NeuralMethod
+from vhbench.methods.layers import LSTM, FrameBatchNorm, TemporalConv, TemporalDeconv
+from vhbench.methods.variational import Autoencoder, Heads, VariationalHashing, projection
 
 CHANNELS = (512, 512, 256)  # Table I
 LSTM_HIDDEN = 256  # Table I
 STRIDE = 2  # Table I
 
 
-class UVVH(NeuralMethod):
+class UVVH(VariationalHashing):
     """Variational video hashing: 1D-CNN encoder, deconvolution and LSTM decoder (2020).
 
     Training has two stages (IV-C): first deterministic, z = mu and no prior term; then probabilistic, z sampled from
@@ -94,25 +93,9 @@ class UVVH(NeuralMethod):
     def build(self, frames: int, dim: int) -> nn.Module:
         """Return the encoder and decoder of Table I."""
         kernels, padding = geometry(frames, self.lengths)
-        return Network(self.bits, frames, dim, kernels, padding, self.intermediate, self.dropout)
-
-    def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
-        """Return the terms of Eq. 2, or of Eq. 19 with a quantisation weight."""
-        mu, log_sigma = module.encoder(videos)
-        sampled = moment.epoch >= round(self.warmup * moment.epochs)
-        z = mu + log_sigma.exp() * torch.randn_like(mu) if sampled else mu
-        decoded = module.decoder(z if self.quantization_weight else sign_ste(z))
-        terms = {"recon": self.recon_weight * reconstruction(videos, decoded)}
-        if sampled:
-            terms["kl"] = self.kl_weight * kl_divergence(mu, log_sigma)
-        if self.quantization_weight:
-            terms["quantization"] = self.quantization_weight * quantization(z)
-        return terms
-
-    def codes(self, module: Network, videos: torch.Tensor) -> torch.Tensor:
-        """Return sign(mu) as bool (III-B: z is the posterior's mean at test time)."""
-        mu, _ = module.encoder(videos)
-        return mu >= 0  # type: ignore[no-any-return]
+        encoder = Encoder(self.bits, dim, kernels)
+        decoder = Decoder(self.bits, dim, kernels, padding, self.intermediate, self.dropout)
+        return Autoencoder(encoder, decoder)
 
 
 def geometry(frames: int, lengths: str = "mirror") -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -128,7 +111,7 @@ def geometry(frames: int, lengths: str = "mirror") -> tuple[tuple[int, int, int]
     """
     if lengths == "mirror":
         if frames < 8:
-            raise MethodError(f"UVVH needs at least 8 frames a video; these have {frames}.")
+            raise MethodError(f"Three convolutions over time need at least 8 frames a video; these have {frames}.")
         first, rest = (18, (4, 4)) if frames >= 20 else (10, (4, 2)) if frames >= 14 else (6, (2, 2))
         # the first stride drops an odd frame unless the kernel's length takes it up, which `frames - first` does
         return (frames - first, *rest), (0, 0, 0)
@@ -142,25 +125,6 @@ def geometry(frames: int, lengths: str = "mirror") -> tuple[tuple[int, int, int]
         padding = [w - ((s - 1) * STRIDE + 4) for w, s in zip(wanted, shorter, strict=True)]
         return (4, 4, 4), (padding[0], padding[1], padding[2])
     raise MethodError(f"lengths={lengths!r} is unknown: choose 'mirror' or 'literal'.")
-
-
-class Network(nn.Module):
-    """Encoder and decoder; weights start Xavier-uniform, biases at 0 (IV-C)."""
-
-    def __init__(
-        self,
-        bits: int,
-        frames: int,
-        dim: int,
-        kernels: tuple[int, int, int],
-        padding: tuple[int, int, int],
-        intermediate: int,
-        dropout: float,
-    ):
-        super().__init__()
-        self.encoder = Encoder(bits, dim, kernels)
-        self.decoder = Decoder(bits, dim, kernels, padding, intermediate, dropout)
-        self.apply(xavier_init)
 
 
 class Encoder(nn.Module):
@@ -180,17 +144,60 @@ class Encoder(nn.Module):
             FrameBatchNorm(c),
             nn.Tanh(),
         )
-        self.mu = nn.Linear(c, bits)
-        self.log_sigma = nn.Linear(c, bits)
+        self.heads = Heads(c, bits)
 
     def forward(self, videos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map (batch, frames, dim) to mu and log sigma, each (batch, bits)."""
-        t = self.layers(videos).flatten(1)
-        return self.mu(t).to(videos.dtype), self.log_sigma(t).to(videos.dtype).clamp(-8, 4)
+        heads: tuple[torch.Tensor, torch.Tensor] = self.heads(self.layers(videos).flatten(1))
+        return heads
 
 
-class Decoder(nn.Module):
-    """Code -> t_p -> t_hat (Eq. 11, 12) -> coarse frames by transposed convolutions -> frames by an LSTM (Eq. 14)."""
+class Deconvolution(nn.Module):
+    """Code -> t_p -> t_hat (Eq. 11, 12) -> coarse frames by transposed convolutions.
+
+    Args:
+        bits: code length k.
+        dim: feature dimensions a frame (l).
+        kernels: the encoder's kernel lengths.
+        padding: output paddings, in the decoder's order.
+        intermediate: size of t_p; 0 leaves it out.
+        dropout: rate on t_p and t_hat.
+        bounded: batch normalisation and tanh after the last layer too, as in Table I.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        dim: int,
+        kernels: tuple[int, int, int],
+        padding: tuple[int, int, int],
+        intermediate: int,
+        dropout: float,
+        bounded: bool = True,
+    ):
+        super().__init__()
+        a, b, c = CHANNELS
+        self.project = projection(bits, intermediate, c, dropout)
+        self.layers = nn.Sequential(
+            TemporalDeconv(c, b, kernels[2], STRIDE, padding[0]),
+            FrameBatchNorm(b),
+            nn.Tanh(),
+            TemporalDeconv(b, a, kernels[1], STRIDE, padding[1]),
+            FrameBatchNorm(a),
+            nn.Tanh(),
+            TemporalDeconv(a, dim, kernels[0], STRIDE, padding[2]),
+        )
+        if bounded:
+            self.layers.extend([FrameBatchNorm(dim), nn.Tanh()])
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """Map codes (batch, bits) to coarse frames (batch, frames, dim)."""
+        coarse: torch.Tensor = self.layers(self.project(h).unsqueeze(1))
+        return coarse
+
+
+class Decoder(Deconvolution):
+    """Coarse frames by transposed convolutions, then frames by an LSTM (Eq. 14)."""
 
     def __init__(
         self,
@@ -201,24 +208,8 @@ class Decoder(nn.Module):
         intermediate: int,
         dropout: float,
     ):
-        super().__init__()
-        a, b, c = CHANNELS
-        widths = (bits, intermediate, c) if intermediate else (bits, c)
-        self.project = nn.Sequential()
-        for width_in, width_out in pairwise(widths):
-            self.project.extend([nn.Linear(width_in, width_out), nn.Tanh(), nn.Dropout(dropout)])
-        self.layers = nn.Sequential(
-            TemporalDeconv(c, b, kernels[2], STRIDE, padding[0]),
-            FrameBatchNorm(b),
-            nn.Tanh(),
-            TemporalDeconv(b, a, kernels[1], STRIDE, padding[1]),
-            FrameBatchNorm(a),
-            nn.Tanh(),
-            TemporalDeconv(a, dim, kernels[0], STRIDE, padding[2]),
-            FrameBatchNorm(dim),
-            nn.Tanh(),
-        )
-        self.to_frame = nn.Linear(c, dim)  # P of Section III-C
+        super().__init__(bits, dim, kernels, padding, intermediate, dropout)
+        self.to_frame = nn.Linear(CHANNELS[-1], dim)  # P of Section III-C
         self.lstm = LSTM(dim, LSTM_HIDDEN)
         self.dropout = nn.Dropout(dropout)
         self.read_out = nn.Linear(LSTM_HIDDEN, dim)
@@ -231,18 +222,3 @@ class Decoder(nn.Module):
         steps = torch.cat([self.to_frame(t_hat), coarse[:, :-1]], dim=1)
         frames: torch.Tensor = self.read_out(self.dropout(self.lstm(steps)))
         return frames
-
-
-def reconstruction(videos: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-    """Return Eq. 15: squared error summed over dimensions, averaged over frames and videos."""
-    return (videos - decoded.to(videos.dtype)).square().sum(dim=2).mean()
-
-
-def kl_divergence(mu: torch.Tensor, log_sigma: torch.Tensor) -> torch.Tensor:
-    """Return Eq. 6 averaged over videos: KL of N(mu, sigma^2) from N(0, 1), summed over bits."""
-    return -0.5 * (1 + 2 * log_sigma - mu.square() - (2 * log_sigma).exp()).sum(dim=1).mean()
-
-
-def quantization(z: torch.Tensor) -> torch.Tensor:
-    """Return Eq. 18: the mean distance (not squared) of z from its code, the code held constant."""
-    return ((sign(z).detach() - z).square().sum(dim=1) + 1e-12).sqrt().mean()

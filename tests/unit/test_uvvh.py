@@ -6,8 +6,10 @@ import torch
 
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
-from vhbench.methods import uvvh
+from vhbench.methods import uvvh, variational
+from vhbench.methods.layers import sign
 from vhbench.methods.uvvh import UVVH, geometry
+from vhbench.methods.variational import Autoencoder
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
 
@@ -24,7 +26,7 @@ def narrow(monkeypatch):
         yield
 
 
-def make(frames: int = 8, dim: int = 3, bits: int = 6, **params) -> tuple[UVVH, uvvh.Network]:
+def make(frames: int = 8, dim: int = 3, bits: int = 6, **params) -> tuple[UVVH, Autoencoder]:
     method = UVVH(bits, **{"intermediate": 7, "dropout": 0.0, **params})
     return method, method.build(frames, dim).double()
 
@@ -40,7 +42,7 @@ def lengths_of(frames: int, kernels: tuple[int, ...]) -> list[int]:
     return lengths
 
 
-def decoder_input(method: UVVH, module: uvvh.Network, batch: torch.Tensor, moment: Moment) -> torch.Tensor:
+def decoder_input(method: UVVH, module: Autoencoder, batch: torch.Tensor, moment: Moment) -> torch.Tensor:
     seen = []
     handle = module.decoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     method.loss(module, batch, moment)
@@ -153,19 +155,19 @@ def test_loss_terms_by_hand(narrow, weight):
 
 def test_kl_is_zero_at_the_prior_and_positive_elsewhere():
     zero = torch.zeros(2, 4)
-    assert uvvh.kl_divergence(zero, zero).item() == 0
+    assert variational.kl_divergence(zero, zero).item() == 0
     for mu, log_sigma in ((zero + 1, zero), (zero, zero + 1), (zero, zero - 1)):
-        assert uvvh.kl_divergence(mu, log_sigma) > 0
+        assert variational.kl_divergence(mu, log_sigma) > 0
 
 
 def test_quantization_holds_the_code_constant():
     z = torch.tensor([[0.5, -2.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    loss = uvvh.quantization(z)
+    loss = variational.quantization(z)
     assert loss.item() == pytest.approx(np.sqrt(0.25 + 1 + 1))
     loss.backward()
     np.testing.assert_allclose(z.grad.numpy(), np.array([[-0.5, -1.0, -1.0]]) / 1.5)
     at_code = torch.ones(1, 3, requires_grad=True)
-    uvvh.quantization(at_code).backward()
+    variational.quantization(at_code).backward()
     assert at_code.grad.isfinite().all()
 
 
@@ -183,7 +185,11 @@ def test_gradients_by_finite_differences(narrow):
         def forward(self, x):
             mu, log_sigma = self.net.encoder(x)
             z = mu + log_sigma.exp() * noise
-            terms = uvvh.reconstruction(x, self.net.decoder(z)), uvvh.kl_divergence(mu, log_sigma), uvvh.quantization(z)
+            terms = (
+                variational.reconstruction(x, self.net.decoder(z)),
+                variational.kl_divergence(mu, log_sigma),
+                variational.quantization(z),
+            )
             return torch.stack(terms)
 
     loss = Loss()
@@ -208,7 +214,7 @@ def test_first_stage_is_deterministic_and_without_kl(narrow):
     assert losses[0] == losses[1]
     assert losses[0].keys() == {"recon"}
     mu, _ = module.encoder(x)
-    assert torch.equal(decoder_input(method, module, x, FIRST), uvvh.sign(mu))
+    assert torch.equal(decoder_input(method, module, x, FIRST), sign(mu))
 
 
 def test_second_stage_samples_and_adds_kl(narrow):
@@ -218,8 +224,8 @@ def test_second_stage_samples_and_adds_kl(narrow):
     torch.manual_seed(1)
     h = decoder_input(method, module, x, LAST)
     torch.manual_seed(1)
-    assert torch.equal(h, uvvh.sign(mu + log_sigma.exp() * torch.randn_like(mu)))
-    assert not torch.equal(h, uvvh.sign(mu))
+    assert torch.equal(h, sign(mu + log_sigma.exp() * torch.randn_like(mu)))
+    assert not torch.equal(h, sign(mu))
     assert method.loss(module, x, LAST).keys() == {"recon", "kl"}
 
 
@@ -286,7 +292,7 @@ def test_lstm_reads_the_projection_then_the_coarse_frames(narrow):
     decoder.to_frame.register_forward_hook(lambda _, args, out: seen.update(t_hat=args[0], first=out))
     decoder.layers.register_forward_hook(lambda _, args, out: seen.update(coarse=out))
     decoder.lstm.register_forward_pre_hook(lambda _, args: seen.update(steps=args[0]))
-    h = uvvh.sign(torch.randn(2, 6, dtype=torch.float64))
+    h = sign(torch.randn(2, 6, dtype=torch.float64))
     decoder(h)
     assert torch.equal(seen["steps"][:, :1], seen["first"])
     assert torch.equal(seen["steps"][:, 1:], seen["coarse"][:, :-1])
@@ -326,7 +332,7 @@ def test_encode_refuses_other_shapes(narrow):
 
 def test_log_sigma_is_clamped(narrow):
     _, module = make()
-    torch.nn.init.constant_(module.encoder.log_sigma.bias, 100.0)
+    torch.nn.init.constant_(module.encoder.heads.log_sigma.bias, 100.0)
     assert module.encoder(videos())[1].max() == 4
-    torch.nn.init.constant_(module.encoder.log_sigma.bias, -100.0)
+    torch.nn.init.constant_(module.encoder.heads.log_sigma.bias, -100.0)
     assert module.encoder(videos())[1].min() == -8
