@@ -34,6 +34,8 @@ class UVVH(VariationalHashing):
     - Eq. 7's minus sign is a misprint: the posterior must approach the prior, so the KL term is added.
     - Eq. 5's head is log sigma, clamped to [-8, 4]. The third convolution has no tanh of its own: Eq. 4 and 5 apply it.
     - The dropout rate is not printed; 0.1 on t_p, t_hat and the LSTM's output is this project's choice.
+    - How biases start is not printed. The read-out's start at the training set's mean frame (`start_at_mean`), others
+      at 0: the steps that learning the mean would take are few on FCVID, but much of the training on a small set.
     - The weight of the quantisation term in Eq. 19 is not printed; 0.1 is this project's choice.
 
     Args:
@@ -49,6 +51,7 @@ class UVVH(VariationalHashing):
         dropout: rate in the decoder.
         quantization_weight: alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient.
         lengths: "mirror" or "literal", see above.
+        start_at_mean: the read-out's biases start at the training set's mean frame; off: at 0.
     """
 
     name = "uvvh"
@@ -76,6 +79,7 @@ class UVVH(VariationalHashing):
         dropout: float = 0.1,
         quantization_weight: float = 0.0,
         lengths: str = "mirror",
+        start_at_mean: bool = True,
     ):
         self.bits = bits
         self.epochs = epochs
@@ -89,6 +93,7 @@ class UVVH(VariationalHashing):
         self.dropout = dropout
         self.quantization_weight = quantization_weight
         self.lengths = lengths
+        self.start_at_mean = start_at_mean
 
     def build(self, frames: int, dim: int) -> nn.Module:
         """Return the encoder and decoder of Table I."""
@@ -213,6 +218,11 @@ class Decoder(Deconvolution):
         self.lstm = LSTM(dim, LSTM_HIDDEN)
         self.dropout = nn.Dropout(dropout)
         self.read_out = nn.Linear(LSTM_HIDDEN, dim)
+
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """Bias of the last layer, shape (dim,)."""
+        return self.read_out.bias
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         """Map codes (batch, bits) to reconstructed frames (batch, frames, dim)."""

@@ -11,8 +11,11 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from vhbench.method import FitContext
 from vhbench.methods.layers import sign, sign_ste, xavier_init
+from vhbench.methods.projection import mean_of
 from vhbench.training import Moment, NeuralMethod
+from vhbench.videos import VideoSet
 
 
 class VariationalHashing(NeuralMethod):
@@ -26,12 +29,21 @@ class VariationalHashing(NeuralMethod):
         kl_weight: alpha_1 of Eq. 2 in the second stage.
         recon_weight: alpha_2 of Eq. 2.
         quantization_weight: alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient.
+        start_at_mean: the decoder's last biases start at the training set's mean frame instead of 0.
     """
 
     warmup: float
     kl_weight: float
     recon_weight: float
     quantization_weight: float = 0.0
+    start_at_mean: bool = False
+
+    def prepare(self, module: Autoencoder, train: VideoSet, ctx: FitContext) -> None:
+        """Start the decoder's output at the mean frame, so that no step is spent on learning it."""
+        if self.start_at_mean:
+            mean = torch.from_numpy(mean_of(train.mean_frames()))
+            with torch.no_grad():
+                module.decoder.output_bias.copy_(mean)  # type: ignore[operator]
 
     def loss(self, module: Autoencoder, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the terms of Eq. 2, or of Eq. 19 with a quantisation weight."""
@@ -57,7 +69,7 @@ class Autoencoder(nn.Module):
 
     Args:
         encoder: maps videos (batch, frames, dim) to mu and log sigma, each (batch, bits).
-        decoder: maps codes (batch, bits) to frames (batch, frames, dim).
+        decoder: maps codes (batch, bits) to frames (batch, frames, dim); `output_bias` is its last layer's bias (dim,).
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module):

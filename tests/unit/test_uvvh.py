@@ -336,3 +336,12 @@ def test_log_sigma_is_clamped(narrow):
     assert module.encoder(videos())[1].max() == 4
     torch.nn.init.constant_(module.encoder.heads.log_sigma.bias, -100.0)
     assert module.encoder(videos())[1].min() == -8
+
+
+@pytest.mark.parametrize("start_at_mean", [True, False])
+def test_the_decoder_starts_at_the_mean_frame_or_at_zero(narrow, start_at_mean):
+    frames = np.random.default_rng(0).random((6, 8, 3), dtype=np.float32)
+    method, module = make(start_at_mean=start_at_mean)
+    method.prepare(module, VideoSet(frames), FitContext())
+    wanted = frames.reshape(-1, 3).astype(np.float64).mean(0) if start_at_mean else np.zeros(3)
+    np.testing.assert_allclose(module.decoder.read_out.bias.detach().numpy(), wanted, rtol=1e-6)
