@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from vhbench.errors import DataError
-from vhbench.protocol import Protocol, Split
+from vhbench.protocol import InDomain, Protocol, Split
 from vhbench.protocols.demo import Demo
 
 
@@ -29,23 +30,32 @@ class CrossDataset(Protocol):
         self.budget = train.budget
         self.synthetic = train.synthetic or test.synthetic
 
-    def load(self, data: Path | None) -> list[Split]:
+    def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Open both data sets; see `Protocol.load`.
 
         Raises:
             DataError: their videos differ in frames or dimensions, or a data set cannot be opened.
         """
-        a, b = self._train.load(data)[0], self._test.load(data)[0]
+        a, *_ = self._train.load(data, allow_counts=allow_counts)
+        in_domain = self._test.load(data, allow_counts=allow_counts)
+        b = in_domain[0]
         ours, theirs = a.train.videos, b.database.videos
         if (ours.frames, ours.dim) != (theirs.frames, theirs.dim):
             raise DataError(
                 f"{self.name} is impossible: videos of {self._train.name} have {ours.frames} frames of {ours.dim} "
                 f"dimensions, those of {self._test.name} {theirs.frames} of {theirs.dim}."
             )
-        return [
-            Split(self._test.name, a.train, b.query, b.database, b.relevance),
-            Split(self._train.name, a.train, a.query, a.database, a.relevance),
-        ]
+        main = replace(
+            b,
+            name=self._test.name,
+            train=a.train,
+            synthetic=a.synthetic or b.synthetic,
+            sources=a.sources + b.sources,
+            in_domain=InDomain(
+                self._test.name, self._test.version, {split.name: split.digests() for split in in_domain}
+            ),
+        )
+        return [main, replace(a, name=self._train.name)]
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""

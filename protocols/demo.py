@@ -50,8 +50,8 @@ class Demo(Protocol):
         self.name = name
         self.title = TITLES[name]
 
-    def load(self, data: Path | None) -> list[Split]:
-        """Return the one split; makes the videos where they are not in the cache. `data` is not used."""
+    def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
+        """Return the one split; makes the videos where they are not in the cache. neither argument is used."""
         database, query = (
             Part(VideoSet(to_features(stored)), digest(stored))
             for stored in np.split(load_stored(self.name), [COUNTS["database"]])

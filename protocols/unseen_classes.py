@@ -45,13 +45,13 @@ class UnseenClasses(Protocol):
         self.budget = base.budget
         self.synthetic = base.synthetic
 
-    def load(self, data: Path | None) -> list[Split]:
+    def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Open the base protocol's data and choose its videos; see `Protocol.load`.
 
         Raises:
             DataError: the held-out classes do not exist, or leave no training, query or database videos.
         """
-        base = self._base.load(data)[0]
+        base = self._base.load(data, allow_counts=allow_counts)[0]
         relevance = base.relevance
         train, query, database = self._multi_hot(
             self._train_labels(data), relevance.query_labels, relevance.database_labels

@@ -32,6 +32,7 @@ def run(
     budget: str | None = None,
     epochs: int | None = None,
     precision: str = "float32",
+    allow_counts: bool = False,
     data: Path | str | None = None,
     out: Path | str = "results",
     device: str = "auto",
@@ -51,6 +52,7 @@ def run(
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
         precision: "float32" or "bf16".
+        allow_counts: accept files of another size than a protocol expects; the records say so.
         data: folder of the feature files; `$VHBENCH_DATA` by default.
         out: results folder.
         device: "auto", "cpu" or "cuda:N".
@@ -70,7 +72,8 @@ def run(
     from vhbench.runner import Observer, Settings, run_cells
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
-    grid = Grid(_texts(method), _texts(protocol), _ints(bits), _ints(seeds), texts, budget, epochs, precision)
+    names = (_texts(method), _texts(protocol), _ints(bits), _ints(seeds))
+    grid = Grid(*names, texts, budget, epochs, precision, allow_counts)
     registry, store = Registry(plugins), Store(out)
     data = data or os.environ.get("VHBENCH_DATA")
     launch = registry.launcher(launcher)

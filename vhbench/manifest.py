@@ -78,7 +78,7 @@ class ManifestProtocol(Protocol):
         self.synthetic = values.get("synthetic", False)
         self.queries_in_database = values.get("queries_in_database", False)
 
-    def load(self, data: Path | None) -> list[Split]:
+    def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Open the files and return the one split, named like the protocol.
 
         Everything that headers and labels can tell is checked before any feature is read. Roles that name the same

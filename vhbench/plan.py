@@ -42,6 +42,7 @@ class Grid:
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
         precision: "float32" or "bf16".
+        allow_counts: accept files of another size than a protocol expects, and record it.
     """
 
     methods: Sequence[str]
@@ -52,6 +53,7 @@ class Grid:
     budget: str | None = None
     epochs: int | None = None
     precision: str = "float32"
+    allow_counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Cell:
 
 
 def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> list[Cell]:
-    """Return the cells of a grid in the order they will be done.
+    """Return the cells of a grid in the order they will be done: those that others are measured against come first.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -94,7 +96,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
     cells = []
     for name in dict.fromkeys(grid.protocols):
         protocol = registry.protocol(name)
-        splits = protocol.load(data)
+        splits = protocol.load(data, allow_counts=grid.allow_counts)
         digests = {split.name: split.digests() for split in splits}
         for entry in entries:
             values = params[entry.name]
@@ -115,6 +117,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                     record = store.read(spec)
                     state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
                     cells.append(Cell(spec, entry, protocol, splits, state, record))
+    cells.sort(key=lambda cell: cell.splits[0].in_domain is not None)
     return cells
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from dataclasses import dataclass
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,15 +75,58 @@ class Relevance:
         return cls(query, database, content.hexdigest(), index, class_names)
 
 
+class Source(typing.Protocol):
+    """Files that videos come from."""
+
+    def check_unchanged(self) -> None:
+        """Raise DataError where a file is not what it was when it was opened."""
+
+
+@dataclass(frozen=True)
+class InDomain:
+    """The run that a cross-data-set run is measured against: trained where this one only searches.
+
+    Attributes:
+        protocol: its protocol's name.
+        version: its protocol's version.
+        splits: its digests, split name -> role -> digest.
+    """
+
+    protocol: str
+    version: int
+    splits: Mapping[str, Mapping[str, str]]
+
+
 @dataclass(frozen=True)
 class Split:
-    """One training set and one retrieval task."""
+    """One training set and one retrieval task.
+
+    Attributes:
+        name: of the data set that is searched.
+        train: the videos to learn from.
+        query: the videos asked for.
+        database: the videos searched.
+        relevance: which database videos answer which query.
+        synthetic: some of the features opened were made up; every record and table says so.
+        notes: JSON values that the record keeps: which variant of the files was opened, counts let pass, and the like.
+        sources: the files behind the videos.
+        in_domain: the run to compare with, where training and retrieval are on different data sets.
+    """
 
     name: str
     train: Part
     query: Part
     database: Part
     relevance: Relevance
+    synthetic: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    in_domain: InDomain | None = None
+
+    def check_unchanged(self) -> None:
+        """Raise DataError where a file is not what it was when the split was opened: no number may come of it."""
+        for source in self.sources:
+            source.check_unchanged()
 
     def digests(self) -> dict[str, str]:
         """Return what identifies the split's data in a run's specification."""
@@ -101,7 +147,7 @@ class Protocol(abc.ABC):
         version: raised when a split changes; numbers of different versions never meet in one table.
         ks: the K of mAP@K, precision@K and recall@K.
         budget: name of the training budget used unless the user says otherwise.
-        synthetic: the features were made up; every record and table says so.
+        synthetic: all features are made up, whatever is opened; see also `Split.synthetic`.
     """
 
     name: str
@@ -112,11 +158,12 @@ class Protocol(abc.ABC):
     synthetic: bool = False
 
     @abc.abstractmethod
-    def load(self, data: Path | None) -> list[Split]:
+    def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Open the data and return the splits, the main one first; all share one training part.
 
         Args:
             data: the folder given by `--data` or `$VHBENCH_DATA`, or None.
+            allow_counts: accept files of another size than the protocol expects; the splits' notes then say so.
 
         Raises:
             DataError: files are missing, unreadable or contradict each other.

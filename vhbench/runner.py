@@ -17,6 +17,7 @@ from vhbench import __version__, environment
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import audit, pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
+from vhbench.in_domain import against_in_domain
 from vhbench.launch import Launcher
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plan import Cell
@@ -76,12 +77,12 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
             observer.finished(cell, current)
             return None
         observer.started(cell)
-        record = _attempt(cell, folder, settings, observer)
+        record = _attempt(cell, folder, store, settings, observer)
         observer.finished(cell, record)
         return record
 
 
-def _attempt(cell: Cell, folder: RunFolder, settings: Settings, observer: Observer) -> Record:
+def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, observer: Observer) -> Record:
     """Train, encode and score; a failure becomes a record with its reason."""
     base = _base_record(cell)
     device = environment.resolve_device(settings.device)
@@ -98,7 +99,8 @@ def _attempt(cell: Cell, folder: RunFolder, settings: Settings, observer: Observ
         return folder.publish(
             {**base, "status": "failed", "reason": _reason(error)}, texts={"traceback.txt": traceback.format_exc()}
         )
-    done = {**base, **result.record, "status": "done", "reason": None}
+    compared = against_in_domain(cell, result.record["scores"], store)
+    done = {**base, **result.record, **compared, "status": "done", "reason": None}
     return folder.publish(done, arrays=result.arrays, texts=result.texts)
 
 
@@ -116,6 +118,7 @@ class _Result:
         encoded = time.perf_counter()
         scores = self._score(codes)
         scored = time.perf_counter()
+        self._check_unchanged()
         videos = sum(len(array) for array in codes.values())
         self.record: dict[str, Any] = {
             "scores": scores,
@@ -139,10 +142,15 @@ class _Result:
     def _splits(self) -> list[tuple[str, Split]]:
         return [(split.name, split) for split in self._cell.splits]
 
+    def _check_unchanged(self) -> None:
+        for split in self._cell.splits:
+            split.check_unchanged()
+
     def _fit(self, folder: RunFolder, settings: Settings, device: str, observer: Observer) -> Method:
         cell, spec = self._cell, self._cell.spec
 
         def report(epoch: Epoch) -> None:
+            self._check_unchanged()
             folder.log_epoch(epoch)
             observer.epoch(cell, epoch)
 
@@ -208,7 +216,8 @@ def _base_record(cell: Cell) -> dict[str, Any]:
         "status": "",
         "reason": None,
         "budget": budget_name(spec.budget["epochs"], spec.budget["videos"], spec.params.get("epochs")),
-        "synthetic": cell.protocol.synthetic,
+        "synthetic": cell.protocol.synthetic or any(split.synthetic for split in cell.splits),
+        "data": {split.name: dict(split.notes) for split in cell.splits},
         "changed": {name: spec.params[name] for name, p in cell.entry.params.items() if spec.params[name] != p.default},
         "method": {"origin": cell.entry.origin, "fingerprint": cell.entry.fingerprint},
         "vhbench": __version__,

@@ -61,7 +61,7 @@ def fake(name, train_labels, query_labels, database_labels, frames=8, dim=4, sel
     class Fake(Protocol):
         title = f"fake {name}"
 
-        def load(self, data):
+        def load(self, data, *, allow_counts=False):
             parts = []
             for role, given in enumerate((train_labels, query_labels, database_labels)):
                 rows = np.arange(len(given), dtype=np.float32)[:, None, None]

@@ -32,6 +32,7 @@ RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 @click.option("--epochs", type=int, help="Train this many epochs instead of the budget's.")
 @click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}.")
 @options.data
+@click.option("--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded.")
 @options.out
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower).")
@@ -50,6 +51,7 @@ def command(
     epochs: int | None,
     precision: str,
     data: Path | None,
+    allow_counts: bool,
     out: Path,
     rerun: str,
     launcher: str,
@@ -62,7 +64,7 @@ def command(
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
     registry = Registry(plugins)
-    grid = Grid(methods, protocols, bits, seeds, options.parse_sets(sets), budget, epochs, precision)
+    grid = Grid(methods, protocols, bits, seeds, options.parse_sets(sets), budget, epochs, precision, allow_counts)
     store = Store(out)
     launch = registry.launcher(launcher)
     check_device(settings["device"])
