@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,17 +70,38 @@ class Row:
         return {**vars(self), "seeds": list(self.seeds), "ci": None}
 
 
-def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
-    """Average finished runs over seeds.
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in nothing but the seed.
 
-    Runs are averaged only where everything but the seed is the same: data, hyper-parameters, budget and precision.
+    Attributes:
+        protocol: name, with a mark where records of the same name were made on different data or versions.
+        label: the method's name with what differs from its defaults.
+        records: the runs.
+    """
+
+    protocol: str
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The specification that the runs share, but for the seed."""
+        return self.records[0].spec
+
+
+def groups(records: Iterable[Record], choice: Choice) -> list[Group]:
+    """Put finished runs together that may be averaged: everything but the seed is the same.
 
     Args:
         records: runs of any status; only "done" ones count.
-        choice: which rows.
+        choice: which protocols, methods and code lengths.
+
+    Returns:
+        Sorted by protocol, method (in the order asked for), label and code length.
 
     Raises:
-        UsageError: a name or code length that no record has, or a metric that none has recorded.
+        UsageError: a name or code length that no record has, or a metric that does not exist.
     """
     done = [record for record in records if record.status == "done"]
     _check_names(done, choice)
@@ -89,25 +110,42 @@ def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
     by_settings: dict[str, list[Record]] = {}
     for record in done:
         by_settings.setdefault(_canonical({**record.spec, "seed": None}), []).append(record)
-    groups = list(by_settings.values())
-    labels = _labels([group[0] for group in groups])
+    labels = _labels([group[0] for group in by_settings.values()])
+    found = [
+        Group(names[_data_key(group[0])], label, tuple(group))
+        for group, label in zip(by_settings.values(), labels, strict=True)
+    ]
+    order = {name: i for i, name in enumerate(choice.methods)}
+    return sorted(found, key=lambda g: (g.protocol, order.get(g.spec["method"], 0), g.label, g.spec["bits"]))
+
+
+def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
+    """Average finished runs over seeds.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which rows.
+
+    Raises:
+        UsageError: a name or code length that no record has, or a metric that none has recorded.
+    """
+    alike = groups(records, choice)
     found: list[tuple[int, Row]] = []
     for text in choice.metrics:
         metric_rows: list[tuple[int, Row]] = []
         lacking: set[str] = set()
-        for group, label in zip(groups, labels, strict=True):
-            protocol = names[_data_key(group[0])]
-            for number, split in enumerate(group[0].spec["splits"]):
-                metric = str(Metric.parse(text, choice.convention, in_database(group[0], split)))
+        for group in alike:
+            first = group.records[0]
+            for number, split in enumerate(first.spec["splits"]):
+                metric = str(Metric.parse(text, choice.convention, in_database(first, split)))
                 key = metric if number == 0 else f"{split}/{metric}"
-                if key in group[0].scores:
-                    metric_rows.append((number, _row(group, protocol, split, label, metric, key)))
+                if key in first.scores:
+                    metric_rows.append((number, _row(group, split, metric, key)))
                 else:
-                    lacking.add(protocol)
-        _check_recorded(text, groups, metric_rows, lacking)
+                    lacking.add(group.protocol)
+        _check_recorded(text, alike, metric_rows, lacking)
         found += metric_rows
-    order = {name: i for i, name in enumerate(choice.methods)}
-    found.sort(key=lambda item: (item[1].protocol, item[0], order.get(item[1].method, 0), item[1].label, item[1].bits))
+    found.sort(key=lambda item: (item[1].protocol, item[0]))  # stable: methods and code lengths are in order already
     return [row for _, row in found]
 
 
@@ -116,17 +154,17 @@ def in_database(record: Record, split: str) -> bool:
     return "scored_without_self" in record.data["queries"][split]
 
 
-def _row(group: Sequence[Record], protocol: str, split: str, label: str, metric: str, key: str) -> Row:
-    first = group[0]
-    by_seed = {record.spec["seed"]: record.scores.get(key) for record in group}
+def _row(group: Group, split: str, metric: str, key: str) -> Row:
+    first = group.records[0]
+    by_seed = {record.spec["seed"]: record.scores.get(key) for record in group.records}
     values = [value for value in by_seed.values() if value is not None]
     counts = first.data["queries"][split]
     dropped = metric.endswith("self=drop]")
     return Row(
-        protocol=protocol,
+        protocol=group.protocol,
         split=split,
         method=first.spec["method"],
-        label=label,
+        label=group.label,
         bits=first.spec["bits"],
         seeds=tuple(sorted(by_seed)),
         metric=metric,
@@ -181,10 +219,10 @@ def _check_names(done: Sequence[Record], choice: Choice) -> None:
         Metric.parse(text, choice.convention)
 
 
-def _check_recorded(text: str, groups: Sequence[Sequence[Record]], found: Sequence[Any], lacking: set[str]) -> None:
+def _check_recorded(text: str, alike: Sequence[Group], found: Sequence[Any], lacking: set[str]) -> None:
     """Raise UsageError if no run has recorded a metric; say so if some have not."""
-    if groups and not found:
-        recorded = {name.partition("[")[0] for group in groups for name in group[0].scores if "/" not in name}
+    if alike and not found:
+        recorded = {name.partition("[")[0] for group in alike for name in group.records[0].scores if "/" not in name}
         names = ", ".join(sorted(recorded, key=lambda name: (name.partition("@")[0], int(name.partition("@")[2]))))
         raise UsageError(f"{text} is not recorded for {', '.join(sorted(lacking))}; recorded are {names}.")
     for protocol in sorted(lacking):

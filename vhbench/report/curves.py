@@ -1,0 +1,124 @@
+"""Curves over seeds, as tables: precision and recall by rank and by radius, mAP@K against K and code length."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vhbench.errors import StoreError
+from vhbench.report.rows import Choice, Group, groups, in_database, rows
+from vhbench.store import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SELF = {"literature": "keep", "strict": "drop"}
+MAP = re.compile(r"map@(\d+)\[")
+
+
+def pr_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
+    """Return precision-recall curves, averaged over seeds at each rank and at each Hamming radius.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which protocols, methods and code lengths; its convention says whether queries find themselves.
+
+    Returns:
+        A row a point: protocol, split, method, label, bits, seeds (how many), synthetic, self ("keep" or "drop"), by
+        ("rank" or "radius"), at (the rank, from 1, or the radius, from 0), recall, precision. NaN where undefined.
+
+    Raises:
+        UsageError: a name or code length that no finished run has.
+        StoreError: a run's curves are missing or damaged.
+    """
+    import pandas as pd
+
+    parts = [part for group in groups(records, choice) for part in _group_curves(group, choice)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def map_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
+    """Return mAP@K for every K that the runs have recorded, averaged over seeds.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which protocols, methods and code lengths, and by which convention; its metrics play no part.
+
+    Returns:
+        A row a point: protocol, split, method, label, bits, seeds (how many), synthetic, metric, k, value, sd.
+
+    Raises:
+        UsageError: a name or code length that no finished run has.
+    """
+    import pandas as pd
+
+    ks = {int(k) for group in groups(records, choice) for k in _recorded(group.records[0].scores)}
+    metrics = [f"map@{k}" for k in sorted(ks)]
+    found = rows(records, replace(choice, metrics=metrics)) if metrics else []
+    return pd.DataFrame(
+        {
+            "protocol": row.protocol,
+            "split": row.split,
+            "method": row.method,
+            "label": row.label,
+            "bits": row.bits,
+            "seeds": len(row.seeds),
+            "synthetic": row.synthetic,
+            "metric": row.metric,
+            "k": int(row.metric.partition("@")[2].partition("[")[0]),
+            "value": np.nan if row.value is None else row.value,
+            "sd": np.nan if row.sd is None else row.sd,
+        }
+        for row in found
+    )
+
+
+def _recorded(names: Iterable[str]) -> list[str]:
+    return [match[1] for name in names if (match := MAP.match(name))]
+
+
+def _group_curves(group: Group, choice: Choice) -> list[pd.DataFrame]:
+    import pandas as pd
+
+    loaded = [_load(record) for record in group.records]
+    parts = []
+    for split in group.spec["splits"]:
+        self_match = SELF[choice.convention] if in_database(group.records[0], split) else "keep"
+        for by in ("rank", "radius"):
+            curves = [curve[split][by][self_match] for curve in loaded]
+            means = {name: _mean([curve[name] for curve in curves]) for name in ("recall", "precision")}
+            facts = {
+                "protocol": group.protocol,
+                "split": split,
+                "method": group.spec["method"],
+                "label": group.label,
+                "bits": group.spec["bits"],
+                "seeds": len(curves),
+                "synthetic": bool(group.records[0].data["synthetic"]),
+                "self": self_match,
+                "by": by,
+                "at": np.asarray(curves[0][by], dtype=int),
+            }
+            parts.append(pd.DataFrame({**facts, **means}))
+    return parts
+
+
+def _mean(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """Return the mean over seeds at each point, over the seeds where it is defined; NaN where it is for none."""
+    values = np.array(columns, dtype=float)
+    counts = (~np.isnan(values)).sum(axis=0)
+    total: np.ndarray = np.nansum(values, axis=0)
+    return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
+
+
+def _load(record: Record) -> dict[str, dict[str, dict[str, dict[str, list[float | None]]]]]:
+    path = record.folder / "curves.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is missing or damaged ({error}): run it again with --rerun all.") from error
