@@ -112,8 +112,8 @@ def _mean(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
     """Return the mean over seeds at each point, over the seeds where it is defined; NaN where it is for none."""
     values = np.array(columns, dtype=float)
     counts = (~np.isnan(values)).sum(axis=0)
-    total: np.ndarray = np.nansum(values, axis=0)
-    return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
+    means: np.ndarray = np.nansum(values, axis=0) / np.where(counts, counts, np.nan)
+    return means
 
 
 def _load(record: Record) -> dict[str, dict[str, dict[str, dict[str, list[float | None]]]]]:

@@ -153,7 +153,8 @@ def _title(name: Any, part: pd.DataFrame) -> str:
 
 def _save(figure: Figure, axes: Any, curves: pd.DataFrame, path: Path, note: str) -> list[Path]:
     handles = {label: line for axis in axes.flat for line, label in _entries(axis)}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=6, title=note)
+    labels = [str(label) for label in curves["label"].unique()]  # matplotlib would put lines before error bars
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=6, title=note)
     data = path.with_suffix(".csv")
     ending = path.suffix.lower()[1:]
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[ending]
