@@ -24,7 +24,11 @@ ENDINGS = (".pdf", ".svg", ".png")
 PANEL = 3.2  # inches
 MARKERS = "osDv^<>pPX*"
 PER_SPLIT = ["protocol", "split"]
-LOOK = {"font.size": 8, "svg.hashsalt": "vhbench", "svg.fonttype": "none"}  # the salt: the same curves, the same file
+LOOK: dict[Any, Any] = {
+    "font.size": 8,
+    "svg.hashsalt": "vhbench",
+    "svg.fonttype": "none",
+}  # the salt: the same curves, the same file
 
 
 def _with_look(draw: Callable[P, list[Path]]) -> Callable[P, list[Path]]:
