@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vhbench.errors import DataError
-from vhbench.features import open_features, read_header
+from vhbench.features import SampledFrames, open_features, read_header
 from vhbench.testing.files import write_hdf5, write_npy
 
 ORDER = np.array([6, 0, 3, 3, 5])
@@ -53,7 +53,7 @@ def test_every_layout_and_dtype_gives_the_same_numbers_and_digest(tmp_path, vide
     features = open_features([LAYOUTS[layout](tmp_path / "a.h5", videos)])
     assert features.shape == (7, 3, 4)
     found = features[ORDER]
-    assert found.dtype.name == dtype
+    assert found.dtype.name == features.dtype.name == dtype and found.dtype.isnative
     assert np.array_equal(found, videos[ORDER])
     assert features.digest == open_features([write_npy(tmp_path / "plain.npy", videos)]).digest
 
@@ -121,7 +121,7 @@ def test_a_file_that_was_read_through_does_not_stay_in_memory(tmp_path, compress
     def resident():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    array = np.zeros((512, 16, 2048), np.float32)  # 64 MB
+    array = np.ones((512, 16, 2048), np.float32)  # 64 MB
     features = open_features([write_hdf5(tmp_path / "a.h5", array, compression=compression)])
     before = resident()
     for rows in np.random.default_rng(0).permutation(512).reshape(-1, 32):
@@ -149,6 +149,123 @@ def test_digest_tells_content_dtype_shape_and_order_apart(tmp_path):
     ]
     digests = {open_features([write_npy(tmp_path / f"{i}.npy", x)]).digest for i, x in enumerate(variants)}
     assert len(digests) == len(variants)
+
+
+# files that change under a run
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size - 8)
+
+
+def write_over(path):
+    with path.open("r+b") as file:
+        file.seek(-40, os.SEEK_END)
+        file.write(bytes(4))
+    os.utime(path, ns=(1, 1))
+
+
+def replace(path):
+    other = write_hdf5(path.with_name("other.h5"), np.ones((7, 3, 4), np.float32))
+    os.utime(other, ns=(1, 1))
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [truncate, write_over])
+def test_a_file_that_changes_where_it_lies_is_not_read_on(tmp_path, videos, change):
+    path = write_hdf5(tmp_path / "a.h5", videos)
+    features = open_features([path])
+    features.check_unchanged()
+    change(path)
+    with pytest.raises(DataError, match=r"a\.h5 was changed, replaced or removed while it was in use"):
+        features[ORDER]
+    with pytest.raises(DataError, match=r"a\.h5 was changed"):
+        features.check_unchanged()
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("change", [replace, os.unlink])
+def test_a_file_that_is_replaced_gives_its_old_numbers_and_is_found_out(tmp_path, videos, change, compression):
+    path = write_hdf5(tmp_path / "a.h5", videos, compression=compression)
+    features = open_features([path])
+    change(path)
+    assert np.array_equal(features[ORDER], videos[ORDER])
+    with pytest.raises(DataError, match=r"a\.h5 was changed, replaced or removed"):
+        features.check_unchanged()
+
+
+def test_a_copy_may_be_removed_under_a_run(tmp_path, cache, videos):
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos, compression="gzip")])
+    copies(cache)[0].unlink()
+    assert np.array_equal(features[ORDER], videos[ORDER])
+    features.check_unchanged()
+
+
+def test_a_copy_that_changes_is_not_read_on(tmp_path, cache, videos):
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos, compression="gzip")])
+    truncate(copies(cache)[0])
+    with pytest.raises(DataError, match="was changed"):
+        features[ORDER]
+
+
+def test_reads_that_come_in_parts_are_put_together(tmp_path, monkeypatch, videos):
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos)])
+    real = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: real(file, [buffers[0][:7]], offset))
+    assert np.array_equal(features[ORDER], videos[ORDER])
+
+
+def test_a_file_cut_short_between_two_looks_is_an_error(tmp_path, monkeypatch, videos):
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos)])
+    monkeypatch.setattr(os, "preadv", lambda *given: 0)
+    with pytest.raises(DataError, match=r"a\.h5 was cut short while in use"):
+        features[ORDER]
+
+
+def test_long_stretches_are_read_in_several_goes(tmp_path, monkeypatch, videos):
+    monkeypatch.setattr("vhbench.features.frames.LARGEST_READ", 2 * videos[0].nbytes)
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos)])
+    goes = []
+    real = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *given: goes.append(len(given[1])) or real(*given))
+    assert np.array_equal(features[np.arange(7)], videos) and goes == [2, 2, 2, 1]
+
+
+def test_rows_can_be_read_into_an_array_at_hand(tmp_path, videos):
+    features = open_features([write_hdf5(tmp_path / "a.h5", videos)])
+    out = np.full((5, 3, 4), 9, np.float32)
+    assert features.read(ORDER, out) is out and np.array_equal(out, videos[ORDER])
+
+
+# frames
+
+
+def test_sampled_frames_are_those_asked_for(tmp_path, videos):
+    sampled = SampledFrames(open_features([write_hdf5(tmp_path / "a.h5", videos)]), np.array([0, 2]))
+    assert sampled.shape == (7, 2, 4) and sampled.dtype == np.float32
+    assert np.array_equal(sampled[ORDER], videos[ORDER][:, [0, 2]])
+
+
+# zeros
+
+
+def test_videos_of_zeros_are_counted(tmp_path, videos):
+    videos[[1, 4]] = 0
+    assert open_features([write_hdf5(tmp_path / "a.h5", videos)]).zero_rows.tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_file_of_zeros_is_refused_also_among_others(tmp_path, videos, compression):
+    first = write_hdf5(tmp_path / "a.h5", videos)
+    zeros = write_hdf5(tmp_path / "b.h5", np.zeros_like(videos), compression=compression)
+    with pytest.raises(DataError, match=r"b\.h5 holds nothing but zeros: it was never filled. Download it again"):
+        open_features([first, zeros])
+
+
+def test_a_data_set_that_was_never_written_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("feats", (7, 3, 4), np.float32)
+    assert "holds nothing but zeros" in fault(tmp_path / "a.h5")
 
 
 # what is wrong with a feature file

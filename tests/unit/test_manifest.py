@@ -283,7 +283,7 @@ def test_classes_that_differ_between_roles_are_both_named(folder):
 
 
 def test_contradictions_are_found_before_features_are_read(folder, monkeypatch):
-    monkeypatch.setattr("vhbench.features.cache.blocks", lambda header: pytest.fail("features were read"))
+    monkeypatch.setattr("vhbench.features.reading.blocks", lambda *given: pytest.fail("features were read"))
     write_mat(folder / "query.mat", np.eye(3))
     assert "label 3 videos" in fault(folder)
 

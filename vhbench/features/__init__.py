@@ -4,7 +4,7 @@
 `vhbench.videos.Frames`; `read_labels(paths)` reads label files (MATLAB 5, MATLAB 7.3 or `.npy`). Both raise DataError.
 """
 
-from vhbench.features.frames import Features, check_alike, open_features, open_headers
+from vhbench.features.frames import Features, SampledFrames, check_alike, open_features, open_headers
 from vhbench.features.headers import Header, read_header
 from vhbench.features.labels import LABEL_KEYS, match_forms, read_labels
 
@@ -12,6 +12,7 @@ __all__ = [
     "LABEL_KEYS",
     "Features",
     "Header",
+    "SampledFrames",
     "check_alike",
     "match_forms",
     "open_features",

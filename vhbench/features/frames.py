@@ -1,10 +1,11 @@
-"""Feature files as one object: memory-mapped, concatenated along videos, with the digest of their content."""
+"""Feature files as one object: read where they lie, concatenated along videos, with the digest of their content."""
 
 from __future__ import annotations
 
 import hashlib
-import mmap
-from collections.abc import Sequence
+import os
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import numpy as np
 from vhbench.errors import DataError
 from vhbench.features.cache import Checked, check
 from vhbench.features.headers import Header, read_header
+from vhbench.features.state import FileState
+
+LARGEST_READ = 2**30  # bytes; Linux reads at most 2 GiB at once
+MOST_BUFFERS = 1024  # that one read may fill (IOV_MAX)
 
 
 class Features:
     """Frame features of one or more files, in their order; satisfies `vhbench.videos.Frames`.
 
-    Reading needs no more memory than the rows asked for: the maps give their pages back after each access.
+    Rows are read from the files themselves into the array asked for: no other memory is needed, the system's page cache
+    does what it does for memory maps, and a file that is cut short under a run is an error and not a dead process.
 
     Attributes:
         shape: (videos, frames, dim).
@@ -25,47 +31,144 @@ class Features:
         row_digests: uint8 (videos, 32), the sha256 of each video's bytes (C order, little-endian).
         digest: hexadecimal sha256 of dtype, shape and `row_digests`: the same for the same features however they are
             named, compressed or divided into files.
+        zero_rows: int64, the videos that are zero throughout, as half-written files hold them.
     """
 
     def __init__(self, files: Sequence[Checked]):
-        maps = [_memory_map(file.header) for file in files]
-        self._maps = [memory for memory, _ in maps]
-        self._arrays = [array for _, array in maps]
-        self._ends = np.cumsum([len(array) for array in self._arrays])
-        self.dtype = self._arrays[0].dtype
+        self._files = [_OpenFile(file) for file in files]
+        self._ends = np.cumsum([file.header.shape[0] for file in files])
+        self.dtype = files[0].header.dtype
         self.shape: tuple[int, int, int] = (int(self._ends[-1]), *files[0].header.shape[1:])
         self.row_digests = np.concatenate([file.digests for file in files])
         content = hashlib.sha256(f"{self.dtype.name} {self.shape} ".encode())
         content.update(self.row_digests.tobytes())
         self.digest = content.hexdigest()
+        of_zeros = hashlib.sha256(bytes(files[0].header.nbytes // files[0].header.shape[0])).digest()
+        self.zero_rows = np.flatnonzero((self.row_digests == np.frombuffer(of_zeros, np.uint8)).all(axis=1))
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return the features of the rows (int, any order, repeats allowed) as a new array (len(rows), frames, dim).
+        """Return the features of the rows as a new array (len(rows), frames, dim); otherwise as `read`."""
+        return self.read(rows, np.empty((len(rows), *self.shape[1:]), dtype=self.dtype))
+
+    def read(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Read the features of the rows into `out` and return it.
+
+        Args:
+            rows: int, any order, repeats allowed.
+            out: C-contiguous (len(rows), frames, dim) of this dtype.
 
         Raises:
             IndexError: a row is negative or beyond the last video.
+            DataError: a file has changed since it was opened.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} asked of {len(self)} videos")
-        files = np.searchsorted(self._ends, rows, side="right")
-        out = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        for i in np.argsort(rows, kind="stable"):  # in the files' order: far fewer seeks
-            array = self._arrays[files[i]]
-            out[i] = array[rows[i] - self._ends[files[i]] + len(array)]
-        for memory in self._maps:
-            memory.madvise(mmap.MADV_DONTNEED)  # else every page ever touched counts as this process's memory
+        order = np.argsort(rows, kind="stable")  # in the files' order: far fewer reads
+        ordered = rows[order]
+        for file, end in zip(self._files, self._ends.tolist(), strict=True):
+            begin = end - file.videos
+            low, high = np.searchsorted(ordered, (begin, end)).tolist()
+            if low < high:
+                file.read(ordered[low:high] - begin, out, order[low:high])
         return out
+
+    def check_unchanged(self) -> None:
+        """Raise DataError where a file is not what it was when it was opened."""
+        for file in self._files:
+            file.check_unchanged()
+
+
+class SampledFrames:
+    """Some of the frames of every video; satisfies `vhbench.videos.Frames`.
+
+    Args:
+        features: the videos with all their frames.
+        frames: which frames, in this order (int).
+    """
+
+    def __init__(self, features: Features, frames: np.ndarray):
+        self._features = features
+        self._frames = frames
+        self.dtype = features.dtype
+        self.shape: tuple[int, int, int] = (features.shape[0], len(frames), features.shape[2])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows' chosen frames as a new array (len(rows), frames, dim); otherwise as `Features.read`."""
+        chosen: np.ndarray = self._features[rows][:, self._frames]
+        return chosen
+
+
+class _OpenFile:
+    """One file, open for reading until nobody refers to it."""
+
+    def __init__(self, file: Checked):
+        header = file.header
+        self.videos = header.shape[0]
+        self._video_bytes = header.nbytes // self.videos
+        self._offset = header.offset or 0
+        self._origin = file.origin
+        try:
+            self._descriptor = os.open(header.path, os.O_RDONLY)
+        except OSError as error:
+            raise DataError(f"Cannot read {header.path}: {error.strerror}. Run the same command again.") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        self._state = FileState.of(header.path, self._descriptor)
+        if header.path == file.origin.path:
+            file.origin.check(self._descriptor)
+
+    def read(self, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:
+        """Read rows (rising, repeats allowed) to these places of `out`."""
+        self._state.check(self._descriptor)
+        target = out.reshape(len(out), -1).view(np.uint8)
+        for start, stop in _runs(rows, min(MOST_BUFFERS, max(1, LARGEST_READ // self._video_bytes))):
+            buffers = [target[place] for place in places[start:stop]]
+            offset = self._offset + int(rows[start]) * self._video_bytes
+            if os.preadv(self._descriptor, buffers, offset) != len(buffers) * self._video_bytes:
+                self._read_slowly(buffers, offset)
+
+    def _read_slowly(self, buffers: list[np.ndarray], offset: int) -> None:
+        """Read again what one read did not bring whole: a network file system may answer in parts."""
+        for buffer in buffers:
+            done = 0
+            while done < len(buffer):
+                count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+                if not count:
+                    raise DataError(f"{self._state.path} was cut short while in use. Put the right file in place.")
+                done += count
+            offset += len(buffer)
+
+    def check_unchanged(self) -> None:
+        self._origin.check()
+        self._state.check(self._descriptor)
+
+
+def _refuse_empty(features: Features, files: Sequence[Checked]) -> None:
+    """Raise DataError for a file of zeros, which a download leaves that has reserved its place and then stopped."""
+    start = 0
+    for file in files:
+        stop = start + len(file.digests)
+        if np.count_nonzero((start <= features.zero_rows) & (features.zero_rows < stop)) == stop - start:
+            raise DataError(f"{file.origin.path} holds nothing but zeros: it was never filled. Download it again.")
+        start = stop
+
+
+def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the stretches of `rows` that rise by one, cut where they pass `longest`."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for start, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(rows)], strict=True):
+        for part in range(start, stop, longest):
+            yield part, min(part + longest, stop)
 
 
 def open_features(paths: Sequence[Path], key: str = "feats") -> Features:
     """Open feature files and present them as one, concatenated along videos in the order given.
 
-    Contiguous HDF5 data sets and C-ordered `.npy` files are memory-mapped where they lie; others are copied once into
-    `$VHBENCH_CACHE` and mapped there. The first opening of a file reads it once, to check that it is finite and to
+    Contiguous HDF5 data sets and C-ordered `.npy` files are read where they lie; others are copied once into
+    `$VHBENCH_CACHE` and read there. The first opening of a file reads it once, to check that it is finite and to
     digest it; later ones read none of its features until it changes (path, size or time of change).
 
     Args:
@@ -83,12 +186,15 @@ def open_headers(headers: Sequence[Header]) -> Features:
     """Open the files that these headers were read from; otherwise as `open_features`."""
     for other in headers[1:]:
         check_alike(headers[0], other)
-        if other.dtype != headers[0].dtype:
+        if other.dtype.name != headers[0].dtype.name:
             raise DataError(
                 f"{headers[0].path} is {headers[0].dtype} and {other.path} is {other.dtype}: "
                 "store files that belong together in one dtype."
             )
-    return Features([check(header) for header in headers])
+    files = [check(header) for header in headers]
+    features = Features(files)
+    _refuse_empty(features, files)
+    return features
 
 
 def check_alike(first: Header, other: Header) -> None:
@@ -98,9 +204,3 @@ def check_alike(first: Header, other: Header) -> None:
             f"{first.path} has {first.shape[1]} frames of {first.shape[2]} dimensions and {other.path} has "
             f"{other.shape[1]} of {other.shape[2]}: all files of a protocol must agree."
         )
-
-
-def _memory_map(header: Header) -> tuple[mmap.mmap, np.ndarray]:
-    with header.path.open("rb") as file:
-        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return memory, np.ndarray(header.shape, header.dtype, buffer=memory, offset=header.offset or 0)

@@ -30,7 +30,8 @@ class Header:
         key: name of the HDF5 data set; "" for `.npy`.
         shape: (videos, frames, dim).
         dtype: float16, float32, float64 or uint8, in the file's byte order.
-        offset: byte at which the features start if they lie uncompressed and in C order; None if they do not.
+        offset: byte at which the features start if they lie uncompressed, in C order and in this machine's byte order;
+            None if they do not.
         block: videos to read at a time.
     """
 
@@ -72,20 +73,23 @@ def read_header(path: Path, key: str = "feats") -> Header:
     return header
 
 
-def blocks(header: Header) -> Iterator[np.ndarray]:
+def blocks(header: Header, start: int = 0) -> Iterator[np.ndarray]:
     """Yield the features in order, as C-ordered little-endian arrays of shape (up to `header.block`, frames, dim).
+
+    Args:
+        header: the file.
+        start: the video to begin with.
 
     Raises:
         DataError: a block cannot be read.
     """
-    source = _read_in_place(header) if header.offset is not None else _read_through_library(header)
+    source = (_read_in_place if header.offset is not None else _read_through_library)(header, start)
     little = header.dtype.newbyteorder("<")
-    start = 0
     try:
         for block in source:
             yield np.ascontiguousarray(block, dtype=little)
             start += len(block)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # numpy refuses to map a truncated file with the latter
         stop = min(start + header.block, header.shape[0]) - 1
         raise DataError(
             f"{header.path}: videos {start} to {stop} cannot be read ({error}). Copy or download the file again; "
@@ -200,6 +204,8 @@ def _header(path: Path, key: str, shape: tuple[int, ...] | None, dtype: Any, off
         raise DataError(f"{what} holds no features: its shape is {shape}.")
     video = shape[1] * shape[2] * dtype.itemsize
     block = max(1, BLOCK_BYTES // video)
+    if not dtype.isnative:
+        offset = None
     if offset is None:
         # whole chunks, so that none is decompressed twice
         block = max(chunk, block // chunk * chunk)
@@ -207,23 +213,25 @@ def _header(path: Path, key: str, shape: tuple[int, ...] | None, dtype: Any, off
     return Header(path, key, (shape[0], shape[1], shape[2]), np.dtype(dtype), offset, block)
 
 
-def _read_in_place(header: Header) -> Iterator[np.ndarray]:
+def _read_in_place(header: Header, first: int) -> Iterator[np.ndarray]:
     videos, *video = header.shape
     with header.path.open("rb") as file:
-        file.seek(header.offset or 0)
-        for start in range(0, videos, header.block):
+        file.seek((header.offset or 0) + first * math.prod(video) * header.dtype.itemsize)
+        for start in range(first, videos, header.block):
             count = min(header.block, videos - start)
             array = np.fromfile(file, header.dtype, count * math.prod(video))
+            if array.size < count * math.prod(video):
+                raise OSError("the file ends before they do")
             yield array.reshape(count, *video)
 
 
-def _read_through_library(header: Header) -> Iterator[np.ndarray]:
-    if not header.key:  # .npy in Fortran order
+def _read_through_library(header: Header, first: int) -> Iterator[np.ndarray]:
+    if not header.key:  # .npy in Fortran order or of foreign byte order
         array = np.load(header.path, mmap_mode="r", allow_pickle=False)
-        for start in range(0, header.shape[0], header.block):
+        for start in range(first, header.shape[0], header.block):
             yield array[start : start + header.block]
         return
     with open_hdf5(header.path) as file:
         data = file[header.key]
-        for start in range(0, header.shape[0], header.block):
+        for start in range(first, header.shape[0], header.block):
             yield data[start : start + header.block]
