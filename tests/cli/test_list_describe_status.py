@@ -1,6 +1,8 @@
 """`vhbench list`, `vhbench describe`, `vhbench status` and the help texts."""
 
+import itertools
 import json
+import re
 import tomllib
 
 import pytest
@@ -46,24 +48,157 @@ def test_an_empty_results_folder_is_said_to_be_empty(vhbench, out, command):
     assert result.code == 0 and f"in {out}." in result.err
 
 
-def test_describe_a_method_says_what_can_be_set(vhbench):
-    text = vhbench("describe", "uvvh").out
+SMALL = ("--bits", 8, "--frames", 8, "--dim", 24)  # sizes at which any method's cost is measured in a moment
+
+
+def table_row(text, name):
+    """The cells of a table's row: its first line's, the last continued by the lines that begin blank."""
+    lines = text.splitlines()
+    (start,) = (n for n, line in enumerate(lines) if line.split("  ")[0] == name)
+    *cells, last = re.split(" {2,}", lines[start], maxsplit=3)
+    for line in itertools.takewhile(lambda line: line.startswith("   "), lines[start + 1 :]):
+        last += " " + line.strip()
+    return [*cells, last]
+
+
+def test_describe_a_method_says_what_can_be_set_and_where_its_default_comes_from(vhbench):
+    text = vhbench("describe", "uvvh", *SMALL).out
     assert "IEEE Transactions on Multimedia 2020" in text and "Differences from the printed paper" in text
-    (line,) = (line for line in text.splitlines() if line.startswith("uvvh.lr "))
-    assert line.split() == ["uvvh.lr", "0.001", "float"]
+    assert table_row(text, "uvvh.lr") == ["uvvh.lr", "0.001", "float", "Adam's learning rate (IV-C)."]
+    assert re.search(r"^--bits +code length k\.$", text, re.MULTILINE)
+    assert "Args:" not in text and text.count("Adam's learning rate (IV-C)") == 1
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_describe_wraps_what_a_hyper_parameter_is_to_the_terminal(vhbench, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = vhbench("describe", "uvvh", *SMALL).out
+    table = text[text.index("set with --set") :].partition("\n\n")[0]
+    assert columns - 12 < max(map(len, table.splitlines())) <= columns
+    meaning = "alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient."
+    assert table_row(text, "uvvh.quantization_weight")[3] == meaning
 
 
 def test_describe_a_variant_shows_its_own_defaults(vhbench):
-    text = vhbench("describe", "uvvh-nopro").out
-    (line,) = (line for line in text.splitlines() if line.startswith("uvvh-nopro.intermediate"))
-    assert line.split()[1] == "0"
+    row = table_row(vhbench("describe", "uvvh-nopro", *SMALL).out, "uvvh-nopro.intermediate")
+    assert row[1] == "0" and "leaves it out (Table VI)" in row[3]
 
 
 def test_describe_every_method_and_protocol(vhbench):
     registry = Registry()
-    for entry in [*registry.methods(), *registry.protocols()]:
+    for entry in registry.methods():
+        result = vhbench("describe", entry.name, *SMALL)
+        assert result.code == 0 and entry.name in result.out
+        assert "learnt numbers" in result.out, f"the cost of {entry.name} cannot be measured"
+        for parameter in entry.params:
+            row = table_row(result.out, f"{entry.name}.{parameter}")
+            assert len(row) == 4 and row[3], f"the docstring of {entry.name} does not say what {parameter} is"
+    for entry in registry.protocols():
         result = vhbench("describe", entry.name)
         assert result.code == 0 and entry.name in result.out
+
+
+PLUGIN = '''
+import numpy as np
+from vhbench import Method, NeuralMethod
+from torch import nn
+
+
+class Plain(Method):
+    """No section on arguments."""
+    name = "plain"
+    def __init__(self, bits, *, power: float = 0.5):
+        self.bits, self.power = bits, power
+    def fit(self, train, ctx):
+        self.mean_ = train.mean_frames().mean(axis=0)
+        return self
+    def encode(self, videos):
+        return np.ones((len(videos), self.bits), bool)
+
+
+class Stages(NeuralMethod):
+    """Two stages.
+
+    Args:
+        bits (int): code length.
+        epochs: how long,
+            on two lines: with a colon.
+
+    After the section.
+    """
+    name = "stages"
+    def __init__(self, bits, *, epochs=4, batch_size=2, lr=1e-3, weight_decay=0.0):
+        self.bits, self.epochs, self.batch_size, self.lr, self.weight_decay = bits, epochs, batch_size, lr, weight_decay
+    def build(self, frames, dim):
+        return nn.ModuleList([nn.Linear(dim, self.bits, bias=False), nn.Linear(self.bits, dim, bias=False)])
+    def loss(self, module, videos, moment):
+        code = module[0](videos.mean(1))
+        return {"loss": (module[1](code) if moment.epoch < 2 else code).square().mean()}
+    def codes(self, module, videos):
+        return module[0](videos.mean(1)) >= 0
+
+
+class Broken(Plain):
+    """Its fit has a bug."""
+    name = "broken-fit"
+    def fit(self, train, ctx):
+        raise ZeroDivisionError("a bug")
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def test_describe_a_method_without_a_section_on_arguments(vhbench, plugin):
+    text = vhbench("describe", "plain", *SMALL, "--plugin", plugin).out
+    assert next(line for line in text.splitlines() if line.startswith("plain.power")).split() == [
+        "plain.power",
+        "0.5",
+        "float",
+    ]
+
+
+def test_describe_keeps_what_stands_around_the_section_on_arguments(vhbench, plugin):
+    text = vhbench("describe", "stages", *SMALL, "--plugin", plugin).out
+    assert "\n\nAfter the section.\n\n" in text
+    assert re.search(r"^stages\.epochs +4 +how long, on two lines: with a colon\.$", text, re.MULTILINE)
+
+
+def test_describe_prints_the_cost_of_each_stage(vhbench, plugin):
+    text = vhbench("describe", "stages", "--bits", 40, "--frames", 5, "--dim", 1000, "--plugin", plugin).out
+    cells = {line.split("  ")[0]: re.split(" {2,}", line)[1:] for line in text.splitlines()}
+    assert "cost of 40 bits from 5 frames x 1000 dimensions a video" in text
+    assert cells["learnt numbers"] == ["80 k", "40 k"]
+    # weights, gradients, two moments of Adam, and its step count of each of the two weights
+    assert cells["their memory"] == ["320 kB; 1.28 MB with gradients and optimiser", "160 kB"]
+    assert cells["operations a video"] == ["400 kFLOP in the first of 4 epochs, 160 kFLOP in the last", "80 kFLOP"]
+    assert cells["bytes read a video"] == ["20 kB, 4 times", "20 kB, once"]
+    assert cells["bytes written a video"] == ["", "5 B"] or cells["bytes written a video"] == ["5 B"]
+    assert "at a batch of 2;" in " ".join(text.split())
+
+
+def test_describe_sums_the_operations_of_like_epochs(vhbench):
+    text = vhbench("describe", "uvvh", "--bits", 8, "--frames", 8, "--dim", 24).out
+    found = re.search(r"^operations a video +([\d.]+) MFLOP an epoch, ([\d.]+) GFLOP in 80 ", text, re.MULTILINE)
+    assert float(found[2]) == pytest.approx(80e-3 * float(found[1]), rel=0.01)
+
+
+def test_describe_says_that_a_shallow_methods_operations_are_not_counted(vhbench):
+    text = vhbench("describe", "pcah", *SMALL).out
+    assert re.search(r"^operations a video +not counted +not counted$", text, re.MULTILINE)
+    assert "Operations are not counted" in text
+
+
+def test_describe_gives_the_reason_where_the_cost_cannot_be_measured(vhbench, plugin):
+    result = vhbench("describe", "uvvh", "--frames", 7)
+    assert result.code == 0 and "uvvh.lr" in result.out
+    assert result.out.endswith("(--bits, --frames, --dim): UVVH needs at least 8 frames a video; these have 7.\n")
+    text = vhbench("describe", "broken-fit", *SMALL, "--plugin", plugin).out
+    assert "broken-fit.power" in text and "could not be measured (ZeroDivisionError: a bug)" in text
 
 
 def test_describe_a_manifest_names_its_files_and_settings(vhbench, tiny):

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from tabulate import tabulate
 
 from vhbench.cli import options
-from vhbench.errors import unknown
+from vhbench.errors import VhbenchError, unknown
 from vhbench.registry import MethodEntry, Registry
+
+if TYPE_CHECKING:
+    from vhbench.cost import Cost
+
+WIDTH = 100  # where the output is not a terminal
+NARROWEST = 30  # of the column that says what a hyper-parameter is
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @click.command()
 @click.argument("name")
+@click.option("--bits", type=click.IntRange(1), default=64, show_default=True, help="Cost: the code length.")
+@click.option("--frames", type=click.IntRange(1), default=25, show_default=True, help="Cost: frames a video.")
+@click.option("--dim", type=click.IntRange(1), default=4096, show_default=True, help="Cost: dimensions a frame.")
 @options.plugins
-def command(name: str, plugins: Sequence[Path]) -> None:
-    """Say what the method or protocol NAME is, where it comes from and what can be set."""
+def command(name: str, bits: int, frames: int, dim: int, plugins: Sequence[Path]) -> None:
+    """Say what the method or protocol NAME is and where it comes from.
+
+    Of a method also: what can be set, how it differs from its paper, and what it costs, which is measured by running it
+    for some seconds.
+    """
     registry = Registry(plugins)
     methods = {entry.name for entry in registry.methods()}
     protocols = {entry.name for entry in registry.protocols()}
@@ -25,17 +43,132 @@ def command(name: str, plugins: Sequence[Path]) -> None:
         rows = registry.protocol(name).describe()
         click.echo(tabulate([("protocol", name), *rows], tablefmt="plain", disable_numparse=True))
     elif name in methods or ":" in name:
-        click.echo(_method(registry.method(name)))
+        entry = registry.method(name)
+        click.echo(_method(entry) + "\n")
+        click.echo(_cost(entry, bits, frames, dim))
     else:
         raise unknown("method or protocol", name, methods | protocols, "`vhbench list methods` shows what there is.")
 
 
 def _method(entry: MethodEntry) -> str:
     parts = [f"{entry.name}: {entry.summary}"]
+    body, meanings = split_args(entry.doc.partition("\n")[2])
     facts = [("from", entry.origin), ("reference", entry.reference), ("source", entry.source or "")]
-    parts.append(tabulate([fact for fact in facts if fact[1]], tablefmt="plain"))
-    if entry.params:
-        lines = [(f"{entry.name}.{p.name}", p.default, p.annotation) for p in entry.params.values()]
-        parts.append(tabulate(lines, ["set with --set", "default", "takes"], tablefmt="simple", disable_numparse=True))
-    body = entry.doc.partition("\n")[2].strip()
+    facts.append(("--bits", meanings.get("bits", "")))
+    parts.append(tabulate([fact for fact in facts if fact[1]], tablefmt="plain", disable_numparse=True))
+    rows = [
+        (f"{entry.name}.{p.name}", p.default, p.annotation, meanings.get(p.name, "")) for p in entry.params.values()
+    ]
+    if rows:
+        parts.append(_table(rows))
     return "\n\n".join([*parts, body] if body else parts)
+
+
+def split_args(doc: str) -> tuple[str, dict[str, str]]:
+    """Take the `Args:` section out of a docstring.
+
+    Args:
+        doc: Google style, dedented.
+
+    Returns:
+        The docstring without that section, and each argument's text on one line. Without a section that reads
+        `name: text`, the docstring stays whole.
+    """
+    found = re.search(r"^Args:\n((?:[ \t]+\S.*\n?|[ \t]*\n)+)", doc, re.MULTILINE)
+    entries = dict(_entries(textwrap.dedent(found[1]))) if found else {}
+    if found is None or not entries:
+        return doc.strip(), {}
+    rest = (doc[: found.start()].strip(), doc[found.end() :].strip())
+    return "\n\n".join(filter(None, rest)), entries
+
+
+def _entries(section: str) -> Iterator[tuple[str, str]]:
+    for block in re.split(r"\n(?=\S)", section.strip()):
+        name, colon, text = block.partition(":")
+        if colon:
+            yield name.partition("(")[0].strip(), " ".join(text.split())
+
+
+def _table(rows: Sequence[tuple[object, ...]]) -> str:
+    headings = ["set with --set", "default", "takes", "what it is"]
+    widths = [max(len(heading) + 2, *(len(str(row[i])) for row in rows)) for i, heading in enumerate(headings[:3])]
+    room = max(NARROWEST, shutil.get_terminal_size((WIDTH, 0)).columns - sum(widths) - 2 * len(widths))
+    wrapped = [(*row[:3], "\n".join(textwrap.wrap(str(row[3]), room, break_on_hyphens=False))) for row in rows]
+    table: str = tabulate(wrapped, headings, tablefmt="simple", disable_numparse=True)
+    return table
+
+
+def _cost(entry: MethodEntry, bits: int, frames: int, dim: int) -> str:
+    from vhbench.cost import measure
+
+    heading = f"cost of {bits} bits from {frames} frames x {dim} dimensions a video (--bits, --frames, --dim)"
+    try:
+        return f"{heading}\n\n{_cost_table(measure(entry.make(bits), frames, dim))}"
+    except VhbenchError as error:
+        return f"{heading}: {error}"
+    except Exception as error:  # a plugin may raise anything; the rest of the description stands
+        return f"{heading}: could not be measured ({type(error).__name__}: {error})"
+
+
+def _cost_table(cost: Cost) -> str:
+    training, encoding = cost.training, cost.encoding
+    whole = f"; {_si(cost.training_bytes)}B with gradients and optimiser" if cost.training_bytes else ""
+    rows = [
+        ("learnt numbers", _si(training.parameters), _si(encoding.parameters)),
+        ("their memory", f"{_si(training.weight_bytes)}B{whole}", f"{_si(encoding.weight_bytes)}B"),
+        ("operations a video", _training_flops(cost), _flops(encoding.flops)),
+        (
+            "bytes read a video",
+            f"{_si(cost.video_bytes)}B, {_times(training.passes)}",
+            f"{_si(cost.video_bytes)}B, {_times(encoding.passes)}",
+        ),
+        ("bytes written a video", "", f"{_si(cost.code_bytes)}B"),
+    ]
+    table = tabulate(rows, ["", "training", "encoding"], tablefmt="simple", disable_numparse=True)
+    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    return f"{table}\n\n{textwrap.fill(_how(cost), max(2 * NARROWEST, width))}"
+
+
+def _training_flops(cost: Cost) -> str:
+    flops = cost.training.flops
+    if flops is None or cost.epochs is None:
+        return _flops(flops)
+    first, last = (_flops((count,)) for count in (flops[0], flops[-1]))
+    if first == last:
+        return f"{first} an epoch, {_flops((flops[0] * cost.epochs,))} in {cost.epochs}"
+    return f"{first} in the first of {cost.epochs} epochs, {last} in the last"
+
+
+def _how(cost: Cost) -> str:
+    read = (
+        f"Measured with {cost.videos} synthetic training videos of {cost.video_frames} frames; bytes are those of "
+        "float32 features and a packed code."
+    )
+    if cost.batch is not None:
+        return (
+            "Operations are those of matrix products and convolutions, 2 a multiply-add, counted while the method ran: "
+            f"loss and backward pass at a batch of {cost.batch}; not counted are elementwise arithmetic, the optimiser "
+            f"and what is computed once from the training set. {read}"
+        )
+    if cost.training.flops is not None:
+        return (
+            "Operations are what the method states, 2 a multiply-add: what a video adds to training, without what is "
+            f"computed once. {read}"
+        )
+    return f"Operations are not counted: the method does not train in vhbench's loop and does not state them. {read}"
+
+
+def _flops(flops: tuple[float, ...] | None) -> str:
+    return "not counted" if flops is None else f"{_si(flops[0])}FLOP"
+
+
+def _times(passes: float) -> str:
+    return "once" if passes == 1 else f"{passes:.3g} times"
+
+
+def _si(value: float) -> str:
+    """Return three significant digits and a decimal prefix: 40.4 M, 410 k, 8."""
+    for factor, prefix in PREFIXES:
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {prefix}"
+    return f"{value:.3g} "
