@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vhbench.errors import DataError
+from vhbench.errors import DataError, UsageError
 from vhbench.protocol import InDomain, Protocol, Split
 from vhbench.protocols.demo import Demo
+from vhbench.protocols.standard import standard
+
+BETWEEN = "-to-"
 
 
 class CrossDataset(Protocol):
@@ -63,5 +67,20 @@ class CrossDataset(Protocol):
 
 
 def protocols() -> list[Protocol]:
-    """Return the protocols that this file offers."""
-    return [CrossDataset(Demo("demo"), Demo("demo-shift"))]
+    """Return the protocols that this file offers by name; `resolve` makes all others."""
+    fcvid, yfcc = standard("fcvid"), standard("yfcc")
+    return [CrossDataset(Demo("demo"), Demo("demo-shift")), CrossDataset(fcvid, yfcc), CrossDataset(yfcc, fcvid)]
+
+
+def resolve(name: str, find: Callable[[str], Protocol]) -> Protocol | None:
+    """Return `A-to-B`, made of the protocols A and B; None for names of another form.
+
+    Raises:
+        UsageError: A or B does not exist, they are the same, or there are more than two.
+    """
+    if BETWEEN not in name:
+        return None
+    names = name.split(BETWEEN)
+    if len(names) != 2 or names[0] == names[1]:
+        raise UsageError(f"{name!r} must name two different data sets, as in fcvid-to-yfcc.")
+    return CrossDataset(find(names[0]), find(names[1]))

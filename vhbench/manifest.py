@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from vhbench.errors import DataError, unknown
-from vhbench.features import Features, Header, check_alike, match_forms, open_headers, read_header, read_labels
-from vhbench.protocol import Part, Protocol, Relevance, Split
-from vhbench.videos import VideoSet
+from vhbench.features import Features, drop_extra_column, match_forms
+from vhbench.opening import Opening
+from vhbench.protocol import Protocol, Relevance, Split
 
 ROLES = ("train", "query", "database")
 TYPES: dict[str, type] = {
@@ -26,6 +25,13 @@ TYPES: dict[str, type] = {
     "budget": str,
     "synthetic": bool,
     "queries_in_database": bool,
+    "folder": str,
+    "frames": int,
+    "keep_frames": int,
+    "dim": int,
+    "classes": int,
+    "published": list,
+    "variants": dict,
     **dict.fromkeys(ROLES, dict),
 }
 TABLE_TYPES: dict[str, type] = {"features": list, "labels": list, "count": int, "key": str, "label_key": str}
@@ -65,11 +71,20 @@ class ManifestProtocol(Protocol):
         path: the manifest.
         tables: its tables by role: train, query, database.
         queries_in_database: the query videos are also database items.
+        folder: the folder below the data folder that holds its files; the protocol's name unless it says otherwise.
+        beside: files may also lie beside the manifest.
+        frames: frames that every video must have; None where the manifest does not say.
+        keep_frames: how many of them are used; None: all.
+        dim: feature dimensions that every frame must have; None where the manifest does not say.
+        classes: classes that the label files must have; None where the manifest does not say.
+        published: where the files come from, a text each.
+        variants: known versions of the files: name -> role or "classes" -> its number there.
     """
 
-    def __init__(self, path: Path, values: Mapping[str, Any], tables: Mapping[str, Table]):
+    def __init__(self, path: Path, values: Mapping[str, Any], tables: Mapping[str, Table], beside: bool = True):
         self.path = path
         self.tables = dict(tables)
+        self.beside = beside
         self.name = values["name"]
         self.title = values.get("title", self.name)
         self.version = values.get("version", Protocol.version)
@@ -77,6 +92,13 @@ class ManifestProtocol(Protocol):
         self.budget = values.get("budget", Protocol.budget)
         self.synthetic = values.get("synthetic", False)
         self.queries_in_database = values.get("queries_in_database", False)
+        self.folder = values.get("folder", self.name)
+        self.frames: int | None = values.get("frames")
+        self.keep_frames: int | None = values.get("keep_frames")
+        self.dim: int | None = values.get("dim")
+        self.classes: int | None = values.get("classes")
+        self.published = tuple(values.get("published", ()))
+        self.variants: dict[str, dict[str, int]] = values.get("variants", {})
 
     def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Open the files and return the one split, named like the protocol.
@@ -86,32 +108,39 @@ class ManifestProtocol(Protocol):
 
         Args:
             data: the data folder or None; see `find`.
+            allow_counts: accept other numbers of videos, frames, dimensions and classes than the manifest's.
 
         Raises:
             DataError: a file is missing or cannot be used, or numbers of videos, labels, frames or dimensions disagree.
         """
-        headers = {role: self._headers(role, data) for role in ROLES}
-        for header in itertools.chain(*headers.values()):
-            check_alike(headers["train"][0], header)
-        labels = match_forms(
-            self._labels("query", headers["query"], data),
-            self._labels("database", headers["database"], data),
-            f"[query] ({', '.join(self.tables['query'].labels)})",
-            f"[database] ({', '.join(self.tables['database'].labels)})",
-        )
-        opened = {files: open_headers(files) for files in dict.fromkeys(map(tuple, headers.values()))}
-        parts = {files: Part(VideoSet(features), features.digest) for files, features in opened.items()}
-        train, query, database = (tuple(headers[role]) for role in ROLES)
-        self_index = None
-        if self.queries_in_database:
-            self_index = _find_queries(opened[query], opened[database])
-        relevance = Relevance.from_labels(*labels, self_index)
-        return [Split(self.name, parts[train], parts[query], parts[database], relevance)]
+        opening = Opening(self, data, allow_counts)
+        for role in ROLES:
+            opening.headers(role)
+        names = [f"[{role}] ({', '.join(self.tables[role].labels)})" for role in ("query", "database")]
+        labels = opening.labels("query"), opening.labels("database")
+        extra_column = self.queries_in_database and opening.has_extra_column()
+        if not extra_column:
+            labels = match_forms(*labels, *names)
+        train, query, database = (opening.features(role) for role in ROLES)
+        self_index = _find_queries(query, database) if self.queries_in_database else None
+        if extra_column and self_index is not None:
+            labels = match_forms(labels[0], drop_extra_column(*labels, self_index, *names), *names)
+        parts = {features: opening.part(features) for features in (train, query, database)}
+        return [
+            Split(
+                self.name,
+                parts[train],
+                parts[query],
+                parts[database],
+                Relevance.from_labels(*labels, self_index),
+                opening.synthetic,
+                opening.notes(),
+                tuple(parts),
+            )
+        ]
 
     def train_labels(self, data: Path | None) -> np.ndarray:
-        """Return the training videos' labels, for protocols that hold classes out; `load` never calls this.
-
-        Where the training table names no labels but the same features as the database, they are the database's.
+        """Return the training videos' labels; `load` never reads them.
 
         Args:
             data: the data folder or None; see `find`.
@@ -122,11 +151,20 @@ class ManifestProtocol(Protocol):
         Raises:
             DataError: the manifest names no labels for the training videos, or the files cannot be used.
         """
-        train, database = self.tables["train"], self.tables["database"]
-        role = "train" if train.labels or train.features != database.features else "database"
-        if not self.tables[role].labels:
+        return Opening(self, data).labels(self.labelled("train"))
+
+    def labelled(self, role: str) -> str:
+        """Return a role that has labels for the videos of this one: itself, or the database where that is the same.
+
+        Raises:
+            DataError: there is none.
+        """
+        table, database = self.tables[role], self.tables["database"]
+        if not table.labels and table.features == database.features:
+            return "database"
+        if not table.labels:
             raise DataError(f"{self.name} has no labels for its training videos: [train] in {self.path} names none.")
-        return self._labels(role, self._headers(role, data), data)
+        return role
 
     def find(self, file: str, data: Path | None) -> Path:
         """Return where a file that the manifest names lies: the first of `places`.
@@ -140,47 +178,46 @@ class ManifestProtocol(Protocol):
                 return place
         looked = ", ".join(str(place.parent) for place in places)
         raise DataError(
-            f"{file} of protocol {self.name} is missing: looked in {looked}. "
-            "Name the folder that holds it with --data DIR or $VHBENCH_DATA."
+            f"{file} of protocol {self.name} is missing{f': looked in {looked}' if looked else ''}. "
+            "Name the folder that holds it with --data DIR or $VHBENCH_DATA"
+            f"{f'; `vhbench data status {self.name}` says where it is published' if self.published else ''}."
         )
 
     def places(self, file: str, data: Path | None) -> list[Path]:
-        """Return where a file may lie: DATA/<protocol name>, DATA, then the manifest's own folder."""
-        folders = [data / self.name, data] if data else []
-        return list(dict.fromkeys(folder / file for folder in [*folders, self.path.parent]))
+        """Return where a file may lie: DATA/<folder>, DATA, then the manifest's own folder."""
+        folders = [data / self.folder, data] if data else []
+        return list(dict.fromkeys(folder / file for folder in [*folders, *([self.path.parent] if self.beside else [])]))
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
-        rows = [(role, _summary(self.tables[role])) for role in ROLES]
+        kept = f", of which {self.keep_frames} are used" if self.keep_frames else ""
+        numbers = [
+            ("frames", f"{self.frames}{kept}" if self.frames else kept[11:]),
+            ("dimensions", str(self.dim or "")),
+            ("classes", str(self.classes or "")),
+            ("known variants", "; ".join(self.variants)),
+        ]
         return [
             *super().describe(),
-            *rows,
+            *((role, _summary(self.tables[role])) for role in ROLES),
             ("queries in database", "yes" if self.queries_in_database else "no"),
+            *(row for row in numbers if row[1]),
+            *(("published", text) for text in self.published),
             ("manifest", str(self.path)),
         ]
 
-    def _headers(self, role: str, data: Path | None) -> list[Header]:
-        table = self.tables[role]
-        headers = [read_header(self.find(file, data), table.key) for file in table.features]
-        found = sum(header.shape[0] for header in headers)
-        if table.count not in (None, found):
-            raise DataError(
-                f"[{role}] in {self.path} says count = {table.count}, but {_names(headers)} have {found} videos: "
-                "correct the count or get the right version of the files."
-            )
-        return headers
 
-    def _labels(self, role: str, headers: list[Header], data: Path | None) -> np.ndarray:
-        table = self.tables[role]
-        return read_labels([self.find(file, data) for file in table.labels], table.label_key, headers)
-
-
-def load_manifest(path: Path) -> ManifestProtocol:
+def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
     """Read a manifest; opens no data.
 
-    Top level: `name` (required), `title`, `version`, `ks`, `budget`, `synthetic`, `queries_in_database`. Tables
-    `train`, `query` and `database`: `features` (required), `labels` (required but in `train`), `count`, `key`,
-    `label_key`.
+    Top level: `name` (required), `title`, `version`, `ks`, `budget`, `synthetic`, `queries_in_database`, `folder`,
+    `frames`, `keep_frames`, `dim`, `classes`, `published`. Tables `train`, `query` and `database`: `features`
+    (required), `labels` (required but in `train`), `count`, `key`, `label_key`. Table `variants`: a line a known
+    version of the files, as in `"81 label columns" = { classes = 81 }`.
+
+    Args:
+        path: the TOML file.
+        beside: files may also lie beside it.
 
     Raises:
         DataError: the file is missing, is no TOML, or an entry is missing or of the wrong type.
@@ -203,7 +240,21 @@ def load_manifest(path: Path) -> ManifestProtocol:
         )
     if "ks" in values and not (values["ks"] and all(_is_positive(k) for k in values["ks"])):
         raise DataError(f"`ks` in {path} is {values['ks']!r}: it must list positive whole numbers, as in [5, 20, 100].")
-    return ManifestProtocol(path, values, {role: _read_table(role, values[role], path) for role in ROLES})
+    if "folder" in values and not NAME.fullmatch(values["folder"]):
+        raise DataError(f"`folder` in {path} is {values['folder']!r}: it must be the name of one folder.")
+    if not all(isinstance(text, str) for text in values.get("published", [])):
+        raise DataError(f"`published` in {path} must list texts.")
+    _check_variants(values.get("variants", {}), path)
+    return ManifestProtocol(path, values, {role: _read_table(role, values[role], path) for role in ROLES}, beside)
+
+
+def _check_variants(variants: dict[str, Any], path: Path) -> None:
+    kinds = dict.fromkeys((*ROLES, "classes"), int)
+    for name, numbers in variants.items():
+        where = f"in variant {name!r}"
+        if not isinstance(numbers, dict):
+            raise DataError(f"{name!r} in [variants] of {path} must be a table, as in {{ classes = 81 }}.")
+        _check_types(numbers, kinds, where, path)
 
 
 def _read_table(role: str, values: dict[str, Any], path: Path) -> Table:
@@ -258,7 +309,3 @@ def _find_queries(query: Features, database: Features) -> np.ndarray:
 def _summary(table: Table) -> str:
     files = ", ".join(table.features) + (f" with {', '.join(table.labels)}" if table.labels else "")
     return files if table.count is None else f"{table.count} videos: {files}"
-
-
-def _names(headers: list[Header]) -> str:
-    return " and ".join(str(header.path) for header in headers)

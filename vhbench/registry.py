@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = "built-in"
 E = TypeVar("E", "MethodEntry", "ProtocolEntry")
+COMPOSED = "-to-"  # stands in the name of a protocol that is made of two others
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # methods and protocols name folders
 
 
@@ -88,6 +89,7 @@ class ProtocolEntry:
     title: str = ""
     broken: str = ""
     protocol: Protocol | None = None
+    module: str = ""  # of a built-in
 
 
 class Registry:
@@ -133,12 +135,17 @@ class Registry:
             UsageError: unknown, offered twice, or broken.
             DataError: the manifest is faulty.
         """
-        if name.endswith(".toml"):
+        if name.endswith(".toml") and (COMPOSED not in Path(name).name or Path(name).exists()):
             from vhbench.manifest import load_manifest
 
             return load_manifest(Path(name))
         found = [e for e in self._protocols if name in (e.name, f"{_short(e.origin)}:{e.name}")]
-        hint = "`vhbench list protocols` lists them; a manifest of your own is given by its path, which ends in .toml."
+        if not found and (composed := self._composed(name)):
+            return composed
+        hint = (
+            "`vhbench list protocols` lists them; A-to-B trains on one of them and searches another, X-unseen holds "
+            "classes out; a manifest of your own is given by its path, which ends in .toml."
+        )
         entry = _one("protocol", name, found, (e.name for e in self._protocols), hint)
         if entry.protocol is None:
             raise UsageError(f"Protocol {entry.name!r} ({entry.origin}) cannot be used: {entry.broken}.")
@@ -159,6 +166,18 @@ class Registry:
         except Exception as error:  # a broken plugin is the user's to mend
             raise UsageError(f"Launcher {name!r} cannot be used: {_cause(error)}.") from error
 
+    def _composed(self, name: str) -> Protocol | None:
+        """Return a protocol that a built-in module makes of others by name, as A-to-B is made of A and B.
+
+        Raises:
+            UsageError: the name has such a form, but the protocols in it do not exist or do not fit.
+        """
+        for entry in {entry.module: entry for entry in self._protocols if entry.module}.values():
+            resolve = getattr(sys.modules[entry.module], "resolve", None)
+            if resolve and (protocol := resolve(name, self.protocol)):
+                return cast("Protocol", protocol)
+        return None
+
     @cached_property
     def _methods(self) -> list[MethodEntry]:
         entries = []
@@ -177,7 +196,9 @@ class Registry:
             module = f"vhbench.protocols.{path.stem}"
             try:
                 for protocol in importlib.import_module(module).protocols():
-                    entries.append(ProtocolEntry(protocol.name, BUILT_IN, protocol.title, protocol=protocol))
+                    entries.append(
+                        ProtocolEntry(protocol.name, BUILT_IN, protocol.title, protocol=protocol, module=module)
+                    )
             except (Exception, SystemExit) as error:
                 entries.append(ProtocolEntry(path.stem, BUILT_IN, broken=_cause(error)))
         for point in entry_points(group="vhbench.protocols"):

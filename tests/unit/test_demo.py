@@ -11,6 +11,7 @@ from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols import cross_dataset, demo, unseen_classes
 from vhbench.protocols._demo_features import describe, to_features
 from vhbench.protocols._demo_video import COUNTS, LOOKS, MOTIONS, _paths, class_names, digit_images, frames, labels
+from vhbench.registry import Registry
 from vhbench.videos import VideoSet
 
 
@@ -218,11 +219,37 @@ def test_the_published_sets_load_without_a_warning(cached):
     assert [str(warning.message) for warning in caught] == []
 
 
+# stored results refer to these: with a change here they and new ones never meet again
+
+
+def test_the_digests_of_the_protocols_made_of_the_demo_are_pinned(cached):
+    (unseen,) = Registry().protocol("demo-unseen").load(None)
+    assert unseen.digests() == {
+        "train": "718f51abca7faa03868eedd9f8e818ef04f7f9db3b4de049d71c2628e6d3662d",
+        "query": "4ab2e5b4b94fc3d9a736e626d528701a6795bb39897e44d7d6a688f3ba79afa5",
+        "database": "ff8299c179e20f5381ac220eb64d4fe6c91b35a5bc6473d501ca2ebf81324408",
+        "relevance": "e707d2938efc6fee927dbec5607a6002a3c0df6076ca43ccf470575cb8c974f5",
+    }
+    shift, own = Registry().protocol("demo-to-demo-shift").load(None)
+    assert shift.digests() == {
+        "train": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
+        "query": "0f0fa3bbb54871d78377a21a0ec48dd7db089183e361b7fd1d17fbaeddb80da1",
+        "database": "1d78b578158fb0100e54f8e9ce45ce3db9566fd57b59d443a180c60399f8227d",
+        "relevance": "bc8ce28b4eeaca4ea104ebfe8624fc01db5a81f5edaa458a9a9e7774a12450db",
+    }
+    assert own.digests() == {
+        "train": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
+        "query": "3f620b47fa5e0750dc1e334a0bdb680f78a9baae09748478fe94dd19b2c3af4b",
+        "database": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
+        "relevance": "bc8ce28b4eeaca4ea104ebfe8624fc01db5a81f5edaa458a9a9e7774a12450db",
+    }
+
+
 # across data sets
 
 
 def test_cross_dataset_splits_share_the_training_part(cached):
-    (protocol,) = cross_dataset.protocols()
+    protocol = cross_dataset.protocols()[0]
     assert protocol.name == "demo-to-demo-shift"
     main, own = protocol.load(None)
     assert (main.name, own.name) == ("demo-shift", "demo")
@@ -252,7 +279,7 @@ def test_cross_dataset_version_rises_with_either():
 
 
 def test_unseen_classes_of_the_demo(cached, split):
-    (protocol,) = unseen_classes.protocols()
+    protocol = unseen_classes.protocols()[0]
     (unseen,) = protocol.load(None)
     assert protocol.name == unseen.name == "demo-unseen"
     held = set(protocol.held_out_classes(20).tolist())
@@ -308,7 +335,7 @@ def test_unseen_classes_without_queries_are_an_error():
 
 def test_methods_are_handed_no_labels(cached):
     for module in (demo, cross_dataset, unseen_classes):
-        for protocol in module.protocols():
+        for protocol in (p for p in module.protocols() if p.name.startswith("demo")):
             for split in protocol.load(None):
                 for part in (split.train, split.query, split.database):
                     assert [field.name for field in dataclasses.fields(part)] == ["videos", "digest"]

@@ -6,7 +6,7 @@
 
 from vhbench.features.frames import Features, SampledFrames, check_alike, open_features, open_headers
 from vhbench.features.headers import Header, read_header
-from vhbench.features.labels import LABEL_KEYS, match_forms, read_labels
+from vhbench.features.labels import LABEL_KEYS, drop_extra_column, match_forms, read_labels
 
 __all__ = [
     "LABEL_KEYS",
@@ -14,6 +14,7 @@ __all__ = [
     "Header",
     "SampledFrames",
     "check_alike",
+    "drop_extra_column",
     "match_forms",
     "open_features",
     "open_headers",

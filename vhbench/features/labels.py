@@ -63,6 +63,34 @@ def match_forms(
     return query, database
 
 
+def drop_extra_column(
+    query: np.ndarray, database: np.ndarray, rows: np.ndarray, query_name: str, database_name: str
+) -> np.ndarray:
+    """Return the database's labels without the one column that the queries' labels lack.
+
+    Which column that is the queries tell, which are database videos too: without it, their labels in both files agree.
+
+    Args:
+        query: bool (queries, classes).
+        database: bool (items, classes + 1).
+        rows: int64 (queries,), the database row that is each query, -1 where there is none.
+        query_name: where the query labels come from, for messages.
+        database_name: where the database labels come from, for messages.
+
+    Raises:
+        DataError: no column is the extra one, or several may be and it matters to some query.
+    """
+    theirs, ours = query[rows >= 0], database[rows[rows >= 0]]
+    extra = [column for column in range(database.shape[1]) if np.array_equal(np.delete(ours, column, axis=1), theirs)]
+    # between two candidates all columns are alike in these rows: unless they are empty, the choice changes who matches
+    if not extra or not len(theirs) or theirs[:, extra[0] : extra[-1]].any():
+        raise DataError(
+            f"{database_name} has one label column more than {query_name}, and the queries do not tell which: "
+            "get the right version of the label files."
+        )
+    return np.delete(database, extra[0], axis=1)
+
+
 def _read_counted(paths: Sequence[Path], key: str | None, features: Sequence[Header]) -> list[np.ndarray]:
     count = sum(header.shape[0] for header in features)
     parts = [_read(path, key, count) for path in paths]

@@ -1,0 +1,22 @@
+"""The field's data sets in the files that their publishers released: a manifest each, read from `manifests/`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from vhbench.manifest import ManifestProtocol, load_manifest
+from vhbench.protocol import Protocol
+
+FOLDER = Path(__file__).with_name("manifests")
+
+
+@cache
+def standard(name: str) -> ManifestProtocol:
+    """Return a standard protocol by name, e.g. "fcvid"; its files lie below the data folder alone."""
+    return load_manifest(FOLDER / f"{name}.toml", beside=False)
+
+
+def protocols() -> list[Protocol]:
+    """Return the protocols that this file offers."""
+    return [standard(path.stem) for path in sorted(FOLDER.glob("*.toml"))]

@@ -1,0 +1,203 @@
+"""Opening the files of a manifest: what is expected of them, what was found, what a record says of the difference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vhbench.errors import DataError
+from vhbench.features import Features, Header, SampledFrames, check_alike, open_headers, read_header, read_labels
+from vhbench.features.marker import FILE, Marker, read_marker
+from vhbench.protocol import Part
+from vhbench.videos import VideoSet
+
+if TYPE_CHECKING:
+    from vhbench.manifest import ManifestProtocol
+
+
+class Opening:
+    """One opening of a manifest's files. Each is looked for and read once; no feature is read before `features`.
+
+    Every number that differs from the manifest's is looked up among the known variants; if it is none of them it is an
+    error, or with `allow_counts` a note. Where the marker of synthetic files lies beside the features of a role, its
+    count stands in for the manifest's.
+
+    Args:
+        protocol: the manifest.
+        data: the data folder or None.
+        allow_counts: accept other numbers.
+
+    Attributes:
+        synthetic: some of the files opened so far are made up.
+    """
+
+    def __init__(self, protocol: ManifestProtocol, data: Path | None, allow_counts: bool = False):
+        self.synthetic = False
+        self._protocol = protocol
+        self._data = data
+        self._allow = allow_counts
+        self._variants: list[str] = []
+        self._allowed: dict[str, list[int]] = {}
+        self._markers: list[Marker] = []
+        self._zeros: dict[str, int] = {}
+        self._kept: list[int] = []
+        self._first: Header | None = None
+        self._headers: dict[str, tuple[Header, ...]] = {}
+        self._labels: dict[str, np.ndarray] = {}
+        self._features: dict[tuple[Header, ...], Features] = {}
+
+    def headers(self, role: str) -> tuple[Header, ...]:
+        """Return the headers of a role's feature files.
+
+        Raises:
+            DataError: a file is missing or cannot be used, or there are not as many videos, frames or dimensions as
+                there should be.
+        """
+        if role not in self._headers:
+            table = self._protocol.tables[role]
+            places = [self._find(file) for file in table.features]
+            headers = tuple(read_header(place, table.key) for place in places)
+            self._check_count(role, headers, self._marker_beside(places))
+            self._first = self._first or headers[0]
+            for header in headers:
+                check_alike(self._first, header)
+            self._check_sizes(headers[0])
+            self._headers[role] = headers
+        return self._headers[role]
+
+    def labels(self, role: str) -> np.ndarray:
+        """Return a role's labels; see `vhbench.features.read_labels`.
+
+        Raises:
+            DataError: a file is missing or cannot be used, or does not fit the features or the number of classes.
+        """
+        if role not in self._labels:
+            table, headers = self._protocol.tables[role], self.headers(role)
+            places = [self._find(file) for file in table.labels]
+            self._marker_beside(places)
+            labels = read_labels(places, table.label_key, headers)
+            self._check_classes(role, labels, places)
+            self._labels[role] = labels
+        return self._labels[role]
+
+    def features(self, *roles: str) -> Features:
+        """Return the features of several roles as one, each file once.
+
+        Raises:
+            DataError: see `vhbench.features.open_headers`.
+        """
+        headers = tuple(dict.fromkeys(header for role in roles for header in self.headers(role)))
+        if headers not in self._features:
+            features = open_headers(headers)
+            self._features[headers] = features
+            if len(features.zero_rows):
+                self._zeros["+".join(roles)] = len(features.zero_rows)
+        return self._features[headers]
+
+    def part(self, features: Features, rows: np.ndarray | None = None) -> Part:
+        """Return videos of opened features as a part, with the frames that the manifest keeps.
+
+        Args:
+            features: the videos.
+            rows: which videos (int); None: all.
+
+        Raises:
+            DataError: the manifest keeps more frames than there are.
+        """
+        frames = None
+        digest = features.digest
+        if (keep := self._protocol.keep_frames) is not None:
+            frames = kept_frames(features.shape[1], keep)
+            digest = _digest_of_choice(digest, "frames", frames)
+            self._kept = frames.tolist()
+        if rows is not None:
+            digest = _digest_of_choice(digest, "rows", rows)
+        return Part(VideoSet(features if frames is None else SampledFrames(features, frames), rows), digest)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a record says of the files opened so far, as JSON values; only what applies."""
+        found = {
+            "variants": list(self._variants),
+            "allowed_counts": dict(self._allowed),
+            "synthetic": [{"like": m.like, "scale": m.scale, "seed": m.seed} for m in self._markers],
+            "zero_videos": dict(self._zeros),
+            "frames_kept": list(self._kept),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def has_extra_column(self) -> bool:
+        """Say whether database labels of a known variant have one column more than the query labels."""
+        query, database = self.labels("query"), self.labels("database")
+        known = any("classes" in self._protocol.variants[name] for name in self._variants)
+        return known and query.ndim == database.ndim == 2 and database.shape[1] == query.shape[1] + 1
+
+    def _find(self, file: str) -> Path:
+        return self._protocol.find(file, self._data)
+
+    def _marker_beside(self, places: Sequence[Path]) -> Marker | None:
+        """Return the marker that lies beside the files, also where they are links; note that they are made up."""
+        found = None
+        for folder in dict.fromkeys(folder for place in places for folder in (place.parent, place.resolve().parent)):
+            if marker := read_marker(folder):
+                self.synthetic = True
+                found = found or marker
+                if marker not in self._markers:
+                    self._markers.append(marker)
+        return found
+
+    def _check_count(self, role: str, headers: Sequence[Header], marker: Marker | None) -> None:
+        expected, source = self._protocol.tables[role].count, f"[{role}] in {self._protocol.path} says count"
+        if marker and marker.like == self._protocol.folder:
+            expected, source = marker.counts[role], f"the marker {FILE} beside them says {role}"
+        found = sum(header.shape[0] for header in headers)
+        names = " and ".join(str(header.path) for header in headers)
+        self._accept(role, f"{role} videos", expected, found, f"{source} = {expected}, but {names} have {found} videos")
+
+    def _check_sizes(self, header: Header) -> None:
+        for what, found in (("frames", header.shape[1]), ("dim", header.shape[2])):
+            expected = getattr(self._protocol, what)
+            text = f"{self._protocol.path} says {what} = {expected}, but {header.path} has {found}"
+            self._accept(what, what, expected, found, text)
+
+    def _check_classes(self, role: str, labels: np.ndarray, places: Sequence[Path]) -> None:
+        expected = self._protocol.classes
+        span = int(labels.max()) - int(labels.min()) + 1  # of class numbers, from 0 or from 1; some may not occur
+        found = labels.shape[1] if labels.ndim == 2 else max(span, expected or 0)
+        names = " and ".join(map(str, places))
+        text = f"{self._protocol.path} says classes = {expected}, but {names} label {found} classes"
+        self._accept("classes", f"{role} classes", expected, found, text)
+
+    def _accept(self, key: str, what: str, expected: int | None, found: int, text: str) -> None:
+        """Pass the number expected and those of known variants; note others, or raise DataError."""
+        if expected in (None, found):
+            return
+        known = [name for name, numbers in self._protocol.variants.items() if numbers.get(key) == found]
+        if known:
+            self._variants += [name for name in known if name not in self._variants]
+        elif self._allow:
+            self._allowed[what] = [int(expected or 0), found]
+        else:
+            raise DataError(
+                f"{text}: correct the manifest or get the right version of the files; "
+                "--allow-counts takes them as they are and records it."
+            )
+
+
+def kept_frames(present: int, kept: int) -> np.ndarray:
+    """Return the frames in the middles of `kept` equal stretches: floor((j + 0.5) * present / kept) for each j, int64.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    if kept > present:
+        raise DataError(f"keep_frames is {kept}, but the videos have {present} frames.")
+    frames: np.ndarray = (2 * np.arange(kept) + 1) * present // (2 * kept)
+    return frames
+
+
+def _digest_of_choice(digest: str, what: str, chosen: np.ndarray) -> str:
+    return hashlib.sha256(f"{digest} {what} ".encode() + chosen.astype("<i8").tobytes()).hexdigest()
