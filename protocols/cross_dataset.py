@@ -27,6 +27,7 @@ class CrossDataset(Protocol):
     def __init__(self, train: Protocol, test: Protocol):
         self._train = train
         self._test = test
+        self.made_of = (train, test)
         self.name = f"{train.name}-to-{test.name}"
         self.title = f"Train on {train.name}, retrieve on {test.name}"
         self.version = train.version + test.version - 1  # raised whenever either is

@@ -43,6 +43,7 @@ class UnseenClasses(Protocol):
         seed: int = 0,
     ):
         self._base = base
+        self.made_of = (base,)
         self._train_labels = train_labels
         self._held_out = held_out
         self._seed = seed

@@ -207,6 +207,14 @@ class ManifestProtocol(Protocol):
         ]
 
 
+def data_sets(protocol: Protocol) -> list[ManifestProtocol]:
+    """Return the manifests that a protocol takes its videos from, itself if it is one; each once."""
+    if isinstance(protocol, ManifestProtocol):
+        return [protocol]
+    found = [manifest for base in protocol.made_of for manifest in data_sets(base)]
+    return list({manifest.path: manifest for manifest in found}.values())
+
+
 def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
     """Read a manifest; opens no data.
 

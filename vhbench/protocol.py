@@ -148,6 +148,7 @@ class Protocol(abc.ABC):
         ks: the K of mAP@K, precision@K and recall@K.
         budget: name of the training budget used unless the user says otherwise.
         synthetic: all features are made up, whatever is opened; see also `Split.synthetic`.
+        made_of: the protocols whose videos it takes.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Protocol(abc.ABC):
     ks: tuple[int, ...] = (5, 20, 40, 60, 80, 100)
     budget: str = "paper"
     synthetic: bool = False
+    made_of: tuple[Protocol, ...] = ()
 
     @abc.abstractmethod
     def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:

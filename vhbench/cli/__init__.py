@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Train methods, encode and score: every combination not done yet.",
     "compare": "Print the table of recorded results.",
     "status": "Say what is done, running, failed or stale.",
+    "data": "Say which feature files are there, check them, make synthetic ones.",
     "list": "List methods, protocols or recorded runs.",
     "describe": "Say what a method or a protocol is and what it takes.",
     "check": "Check a method against the contract that all methods keep.",

@@ -4,7 +4,14 @@
 `vhbench.videos.Frames`; `read_labels(paths)` reads label files (MATLAB 5, MATLAB 7.3 or `.npy`). Both raise DataError.
 """
 
-from vhbench.features.frames import Features, SampledFrames, check_alike, open_features, open_headers
+from vhbench.features.frames import (
+    Features,
+    SampledFrames,
+    check_alike,
+    content_digest,
+    open_features,
+    open_headers,
+)
 from vhbench.features.headers import Header, read_header
 from vhbench.features.labels import LABEL_KEYS, drop_extra_column, match_forms, read_labels
 
@@ -14,6 +21,7 @@ __all__ = [
     "Header",
     "SampledFrames",
     "check_alike",
+    "content_digest",
     "drop_extra_column",
     "match_forms",
     "open_features",

@@ -40,9 +40,7 @@ class Features:
         self.dtype = files[0].header.dtype
         self.shape: tuple[int, int, int] = (int(self._ends[-1]), *files[0].header.shape[1:])
         self.row_digests = np.concatenate([file.digests for file in files])
-        content = hashlib.sha256(f"{self.dtype.name} {self.shape} ".encode())
-        content.update(self.row_digests.tobytes())
-        self.digest = content.hexdigest()
+        self.digest = content_digest(self.dtype, self.shape, self.row_digests)
         of_zeros = hashlib.sha256(bytes(files[0].header.nbytes // files[0].header.shape[0])).digest()
         self.zero_rows = np.flatnonzero((self.row_digests == np.frombuffer(of_zeros, np.uint8)).all(axis=1))
 
@@ -162,6 +160,13 @@ def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
     for start, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(rows)], strict=True):
         for part in range(start, stop, longest):
             yield part, min(part + longest, stop)
+
+
+def content_digest(dtype: np.dtype, shape: tuple[int, ...], row_digests: np.ndarray) -> str:
+    """Return the hexadecimal sha256 that stands for features of this dtype, shape and these digests of the videos."""
+    content = hashlib.sha256(f"{dtype.name} {shape} ".encode())
+    content.update(row_digests.tobytes())
+    return content.hexdigest()
 
 
 def open_features(paths: Sequence[Path], key: str = "feats") -> Features:
