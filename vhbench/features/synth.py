@@ -14,16 +14,39 @@ bit whatever the block, the number of threads, the BLAS library, the machine and
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import zlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 LATENT = 128
 SHARED = 32  # of them, those in which classes differ
 TAPS = 24  # latent dimensions that one feature depends on
-CLASS, OFFSET, DRIFT, NOISE = 320, 150, 45, 90  # weights of a frame's four terms, in 128ths
+CLASS, OFFSET, DRIFT, NOISE = 290, 170, 50, 75  # weights of a frame's four terms, in 128ths
 UNIT = 512  # features are multiples of 1 / UNIT
-THRESHOLD, SPREAD = 1000, 780  # mean and standard deviation of what a feature must exceed, in UNITs
+THRESHOLD, SPREAD = 950, 780  # mean and standard deviation of what a feature must exceed, in UNITs
+BLOCK = 64  # videos made at a time
+GZIP_LEVEL = 1  # higher ones take twice as long for files that are a sixth smaller
+MAT_TEXT = b"MATLAB 5.0 MAT-file, made-up labels, written by vhbench data synth".ljust(116)
 SECOND = 4  # where videos may have two labels, one in so many draws a second
+
+
+@dataclass(frozen=True)
+class Videos:
+    """Some videos of a source.
+
+    Attributes:
+        stream: which ones, e.g. "train"; different streams are independent.
+        rows: their numbers in the stream (int, from 0, any order).
+    """
+
+    stream: str
+    rows: np.ndarray
 
 
 class Source:
@@ -47,54 +70,44 @@ class Source:
         prototypes[:, :SHARED] = _bytes(f"{self._name}/classes", 0, classes * SHARED).reshape(classes, SHARED)
         self._prototypes = CLASS * prototypes
 
-    def labels(self, stream: str, rows: np.ndarray) -> np.ndarray:
-        """Return the labels of videos: multi-hot uint8 (len(rows), classes), one or two ones a row.
-
-        Args:
-            stream: which videos, e.g. "train"; different streams are independent.
-            rows: their numbers in the stream (int, from 0, any order).
-        """
-        hot = np.zeros((len(rows), self.classes), dtype=np.uint8)
-        np.put_along_axis(hot, self._classes_of(stream, rows), 1, axis=1)
+    def labels(self, videos: Videos) -> np.ndarray:
+        """Return the labels of videos: uint8 (videos, classes), one or two ones a row."""
+        hot = np.zeros((len(videos.rows), self.classes), dtype=np.uint8)
+        np.put_along_axis(hot, self._classes_of(videos), 1, axis=1)
         return hot
 
-    def features(self, stream: str, rows: np.ndarray) -> np.ndarray:
-        """Return the features of videos: float32 (len(rows), frames, dim), not negative.
-
-        Args:
-            stream: as for `labels`.
-            rows: as for `labels`.
-        """
-        m = self.frames
+    def features(self, videos: Videos) -> np.ndarray:
+        """Return the features of videos: float32 (videos, frames, dim), not negative."""
+        m, rows = self.frames, videos.rows
         draws = np.empty((len(rows), 2 * m + 1, LATENT), dtype=np.int8)
         for draw, row in zip(draws, rows, strict=True):
-            draw[:] = _bytes(f"{self._name}/{stream}", int(row), draw.size).reshape(draw.shape)
+            draw[:] = _bytes(f"{self._name}/{videos.stream}", int(row), draw.size).reshape(draw.shape)
         terms = draws[:, :m].astype(np.int32)
         terms[:, 0] *= 2  # the drift's first value is spread like the later ones
         for t in range(1, m):
             terms[:, t] += (7 * terms[:, t - 1]) >> 3
         terms *= DRIFT
         terms += NOISE * draws[:, m : 2 * m].astype(np.int32)
-        terms += (self._centres(stream, rows) + OFFSET * draws[:, 2 * m].astype(np.int32))[:, None]
+        terms += (self._centres(videos) + OFFSET * draws[:, 2 * m].astype(np.int32))[:, None]
         inputs = np.ones((len(rows), m, LATENT + 1), dtype=np.float32)  # the last one meets the thresholds
         inputs[..., :LATENT] = terms >> 7
         outputs: np.ndarray = inputs.reshape(-1, LATENT + 1) @ self._layer
         np.maximum(outputs, 0, out=outputs)
         return outputs.reshape(len(rows), m, self.dim)
 
-    def _centres(self, stream: str, rows: np.ndarray) -> np.ndarray:
+    def _centres(self, videos: Videos) -> np.ndarray:
         """Return each video's prototype, int32 (videos, LATENT); of two labels the sum, as far from 0 as of one."""
-        first, second = self._classes_of(stream, rows).T
+        first, second = self._classes_of(videos).T
         scale = np.where(first == second, 256, 362)[:, None]  # 362 / 256 = sqrt(2)
         centres: np.ndarray = (self._prototypes[first] + self._prototypes[second]) // 2 * scale >> 8
         return centres
 
-    def _classes_of(self, stream: str, rows: np.ndarray) -> np.ndarray:
+    def _classes_of(self, videos: Videos) -> np.ndarray:
         """Return each video's first and second class, int64 (videos, 2); equal where it has one label."""
-        found = np.empty((len(rows), 2), dtype=np.int64)
-        rounds, places = np.divmod(np.asarray(rows, dtype=np.int64), self.classes)
+        found = np.empty((len(videos.rows), 2), dtype=np.int64)
+        rounds, places = np.divmod(videos.rows, self.classes)
         for number in np.unique(rounds):
-            words = _words(f"{self._name}/{stream}/labels", int(number), 2 * self.classes)
+            words = _words(f"{self._name}/{videos.stream}/labels", int(number), 2 * self.classes)
             order = np.argsort(words[: self.classes], kind="stable")
             mine = rounds == number
             found[mine, 0] = order[places[mine]]
@@ -114,6 +127,93 @@ def choose(name: str, seed: int, count: int, total: int) -> np.ndarray:
         total: of how many.
     """
     return np.argsort(_words(f"{seed}/{name}/choice", 0, total), kind="stable")[:count]
+
+
+def write_labels(path: Path, key: str, source: Source, videos: Videos) -> None:
+    """Write a MATLAB 5 file of uint8 (videos, classes) zeros and ones: the same bytes whenever and wherever.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written.
+    """
+    import scipy.io
+
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {key: source.labels(videos)}, do_compression=False)
+    buffer.getbuffer()[: len(MAT_TEXT)] = MAT_TEXT  # over the time and the platform
+    with path.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_features(path: Path, key: str, source: Source, videos: Videos, gzip: bool) -> Generator[int, None, None]:
+    """Write an HDF5 file of float32 (videos, frames, dim), a block at a time; yield the bytes of each block.
+
+    It may be closed after any block, but no signal may break it off between two: HDF5 would crash.
+
+    Args:
+        path: the file; it is whole, and on the disk, when the last block has been taken.
+        key: name of the data set.
+        source: where the videos come from.
+        videos: which.
+        gzip: chunks of one video, compressed, instead of contiguous.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written.
+    """
+    import h5py
+
+    shape = (len(videos.rows), source.frames, source.dim)
+    how: dict[str, Any] = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": GZIP_LEVEL}
+    with _Sink(path, "w+b") as sink:
+        with h5py.File(sink, "w") as file:
+            data = file.create_dataset(key, shape, "<f4", **(how if gzip else {}))
+            for start in range(0, len(videos.rows), BLOCK):
+                block = source.features(Videos(videos.stream, videos.rows[start : start + BLOCK]))
+                data[start : start + len(block)] = block
+                sink.check()
+                yield block.nbytes
+        sink.check()
+        os.fsync(sink.fileno())
+
+
+def gzip_ratio(source: Source) -> float:
+    """Return about how much of its size compression leaves of a file; rather more than less."""
+    features = source.features(Videos("train", np.arange(4)))
+    return 1.05 * len(zlib.compress(features.tobytes(), GZIP_LEVEL)) / features.nbytes
+
+
+class _Sink(io.FileIO):
+    """A file that HDF5 can always write to: where the disk refuses, it says so only when asked.
+
+    HDF5 cannot close a file that it could not write: it keeps the disk full until the process ends with a crash.
+    """
+
+    _error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the OSError that a write has met."""
+        if self._error:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`; after an error, drop it."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and not self._error:
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self._error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or lengthen the file; after an error, leave it."""
+        try:
+            return size or 0 if self._error else super().truncate(size)
+        except OSError as error:
+            self._error = error
+            return size or 0
 
 
 def _layer(seed: int, dim: int) -> np.ndarray:
