@@ -45,6 +45,7 @@ class Linear(NeuralMethod):
         return {"recon": (module["decode"](module["encode"](x)) - x).square().mean()}
 
     def codes(self, module, videos):
+        self.calls.append(("codes", module.training, torch.is_grad_enabled()))
         return module["encode"](videos.mean(1)) >= 0
 
 
@@ -149,7 +150,7 @@ def test_hooks_are_called_as_training_calls_them():
     method = Linear(BITS, epochs=3)
     measure(method, FRAMES, DIM)
     steps = [[("loss", epoch, 3, n, list(range(n))) for n in (2, 3, 4)] for epoch in (0, 2)]
-    assert method.calls == [
+    expected = [
         ("build", FRAMES, DIM),
         ("prepare", LOOP_VIDEOS),
         ("start", 0, 3),
@@ -158,6 +159,9 @@ def test_hooks_are_called_as_training_calls_them():
         ("start", 2, 3),
         *steps[1],
     ]
+    codes = method.calls[len(expected) :]
+    assert method.calls[: len(expected)] == expected
+    assert set(codes) == {("codes", False, False)}
 
 
 def test_one_epoch_is_first_and_last():
