@@ -117,7 +117,7 @@ def test_a_step_of_training_changes_only_in(name, epoch):
     assert differing(base, variant) == CHANGES[name, epoch]
 
 
-@pytest.mark.parametrize(("name", "epoch"), itertools.product(["uvvh", *VARIANTS], [FIRST, LAST]))
+@pytest.mark.parametrize(("name", "epoch"), list(itertools.product(["uvvh", *VARIANTS], [FIRST, LAST])))
 def test_the_terms_that_stay_are_the_same_functions(name, epoch):
     """Eq. 15 of the frames decoded, Eq. 6 of mu and log sigma, both with weight 1."""
     method = make(name)
