@@ -17,6 +17,7 @@ from vhbench import __version__, environment
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import audit, pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
+from vhbench.features.placement import place
 from vhbench.in_domain import against_in_domain
 from vhbench.launch import Launcher
 from vhbench.method import Budget, Epoch, FitContext, Method
@@ -48,6 +49,9 @@ class Observer:
 
     def started(self, cell: Cell) -> None:
         """A run begins."""
+
+    def placed(self, cell: Cell, text: str) -> None:
+        """A run's training features were brought to where it says."""
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
         """A run finished an epoch."""
@@ -111,6 +115,7 @@ class _Result:
         self.arrays: dict[str, dict[str, np.ndarray]] = {"codes.npz": {}, "per_query.npz": {}}
         self.texts: dict[str, str] = {}
         self._cell = cell
+        self._features: str | None = None
         started = time.perf_counter()
         method = self._fit(folder, settings, device, observer)
         fitted = time.perf_counter()
@@ -135,6 +140,7 @@ class _Result:
             "environment": {
                 **environment.describe(device),
                 "deterministic": settings.deterministic or device == "cpu",
+                "features": self._features,
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             },
         }
@@ -166,7 +172,12 @@ class _Result:
         if settings.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses CUDA matrix products
         method = cell.entry.make(spec.bits, **spec.params)
-        fitted = method.fit(_limited(cell.splits[0].train.videos, context), context)
+        train = _limited(cell.splits[0].train.videos, context)
+        if spec.budget["epochs"]:  # what reads the videos once or twice reads them where they lie
+            train, placement = place(train, device)
+            self._features = placement.text
+            observer.placed(cell, placement.text)
+        fitted = method.fit(train, context)
         if not isinstance(fitted, Method):
             raise MethodError(f"{type(method).__name__}.fit must return self, not {type(fitted).__name__}.")
         return fitted

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 BLOCK_BYTES = 64 * 2**20  # read this much at a time when streaming
 
@@ -20,6 +23,10 @@ class Frames(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(videos, frames, dim)."""
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the features."""
+
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the features of the rows (int64, any order) as an array of shape (len(rows), frames, dim)."""
 
@@ -28,11 +35,12 @@ class VideoSet:
     """Videos as frame features, without labels, so that an unsupervised method cannot see one.
 
     Args:
-        features: array-like of shape (videos, frames, dim), any real dtype; read lazily, never written.
+        features: array-like of shape (videos, frames, dim), any real dtype, or a tensor on a GPU; read lazily, never
+            written.
         rows: which videos, and in which order (int); all by default.
     """
 
-    def __init__(self, features: Frames | np.ndarray, rows: np.ndarray | None = None):
+    def __init__(self, features: Frames | np.ndarray | torch.Tensor, rows: np.ndarray | None = None):
         self._features = features
         self._rows = np.arange(features.shape[0]) if rows is None else np.asarray(rows, dtype=np.int64)
 
@@ -52,6 +60,16 @@ class VideoSet:
         """Feature dimensions a frame (l)."""
         return int(self._features.shape[2])
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one feature as it is stored."""
+        return int(self._features.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all features as they are stored."""
+        return len(self) * self.frames * self.dim * self.itemsize
+
     def subset(self, rows: np.ndarray) -> VideoSet:
         """Return the videos at these positions (int array or boolean mask), in this order."""
         return VideoSet(self._features, self._rows[rows])
@@ -69,16 +87,55 @@ class VideoSet:
     def batches(
         self, size: int, rng: np.random.Generator | None = None, *, device: str = "cpu"
     ) -> Iterator[torch.Tensor]:
-        """Yield float32 tensors of shape (up to `size`, frames, dim) on `device`; otherwise as `arrays`."""
+        """Yield float32 tensors of shape (up to `size`, frames, dim) on `device`; otherwise as `arrays`.
+
+        The next batch is read in the background while the caller works on this one.
+        """
         import torch
 
-        for block in self._blocks(size, rng):
-            yield torch.from_numpy(block).to(device).float()  # cast there: less to move, and torch casts faster
+        if isinstance(self._features, torch.Tensor):
+            for rows in self._groups(size, rng):
+                yield self._features[torch.from_numpy(rows).to(self._features.device)].to(device).float()
+            return
+        tensors = (torch.from_numpy(block) for block in self._blocks(size, rng))
+        pinned = (tensor.pin_memory() for tensor in tensors) if device.startswith("cuda") else tensors
+        for tensor in read_ahead(pinned):
+            # cast there: less to move, and torch casts faster
+            yield tensor.to(device, non_blocking=True).float()
 
-    def _blocks(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
+    def resident(self, device: str = "cpu", *, half: bool = False) -> VideoSet:
+        """Read the videos once and return the same ones held in memory, in their own dtype.
+
+        Args:
+            device: "cpu" for the host's memory, "cuda:N" for a GPU's.
+            half: keep them as float16, which halves the memory and rounds each feature to 11 bits.
+        """
+        import torch
+
+        held: np.ndarray | torch.Tensor | None = None
+        start = 0
+        size = max(1, BLOCK_BYTES // (4 * self.frames * self.dim))
+        for block in read_ahead(self._blocks(size, None)):
+            block = block.astype(np.float16) if half else block
+            if held is None:
+                shape = (len(self), self.frames, self.dim)
+                dtype = torch.from_numpy(block).dtype
+                held = (
+                    np.empty(shape, block.dtype) if device == "cpu" else torch.empty(shape, dtype=dtype, device=device)
+                )
+            held[start : start + len(block)] = block if device == "cpu" else torch.from_numpy(block).to(device)
+            start += len(block)
+        return self if held is None else VideoSet(held)
+
+    def _groups(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
         rows = self._rows if rng is None else rng.permutation(self._rows)
         for start in range(0, len(rows), size):
-            yield np.asarray(self._features[rows[start : start + size]])
+            yield rows[start : start + size]
+
+    def _blocks(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
+        for rows in self._groups(size, rng):
+            block = self._features[rows]
+            yield np.asarray(block) if not hasattr(block, "cpu") else block.cpu().numpy()
 
     def mean_frames(self) -> np.ndarray:
         """Return each video's mean over its frames: float32, shape (videos, dim). Streams; never holds the set."""
@@ -89,3 +146,16 @@ class VideoSet:
             means[start : start + len(array)] = array.mean(axis=1)
             start += len(array)
         return means
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield the items, each computed in a background thread while the caller works on the one before.
+
+    An error in the background is raised where the item would have come.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]

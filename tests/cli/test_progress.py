@@ -15,8 +15,10 @@ def test_plain_lines_name_each_run_its_last_epoch_and_its_outcome(run_tiny):
     assert [line for line in lines if line.startswith("[")] == [
         f"[{number}/6] {method} on tiny, {bits} bits, seed 0" for number, (method, bits) in enumerate(cells, 1)
     ]
-    assert lines[1].strip().startswith("epoch 2/2, loss 0.25, about ")
-    assert lines[2].strip().startswith("map@20 0.") and "(fit 0." in lines[2]
+    assert lines[1].strip().startswith("training features in host memory (")
+    assert lines[2].strip().startswith("epoch 2/2, loss 0.25, about ")
+    assert lines[3].strip().startswith("map@20 0.") and "(fit 0." in lines[3]
+    assert sum("training features" in line for line in lines) == 1, "said again only where it changes"
     assert any(line.strip().startswith("skipped: itq makes at most one bit") for line in lines)
     assert any(line.strip().startswith("failed: The loss became nan") for line in lines)
 

@@ -48,6 +48,7 @@ class PlainProgress(Observer):
         self._total = total
         self._number = 0
         self._running: Cell | None = None
+        self._placed = ""
         self._said = time.monotonic()
 
     def started(self, cell: Cell) -> None:
@@ -55,6 +56,12 @@ class PlainProgress(Observer):
         self._number += 1
         self._running = cell
         self._say(f"[{self._number}/{self._total}] {cell.label}")
+
+    def placed(self, cell: Cell, text: str) -> None:
+        """Say where the training features are, unless they are where the last run's were."""
+        if text != self._placed:
+            self._say(f"    training features {text}")
+        self._placed = text
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
         """Say how far training is, unless that was said a moment ago."""
@@ -79,6 +86,7 @@ class BarProgress(Observer):
 
     def __init__(self, bars: Any, total: int):
         self._bars = bars
+        self._placed = ""
         self._grid = bars.add_task("grid", total=total, note="")
         self._run = bars.add_task("", total=1, note="", visible=False)
 
@@ -86,6 +94,12 @@ class BarProgress(Observer):
         """Name the run on the second bar."""
         epochs = cell.spec.budget["epochs"] or 1
         self._bars.reset(self._run, total=epochs, description=cell.label, note="", visible=True)
+
+    def placed(self, cell: Cell, text: str) -> None:
+        """Leave a line where the training features are, unless they are where the last run's were."""
+        if text != self._placed:
+            self._bars.console.print(f"{cell.label}: training features {text}", markup=False, highlight=False)
+        self._placed = text
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
         """Move the second bar."""

@@ -1,0 +1,140 @@
+"""Where training features live: the decision, and that no place changes what training sees."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from vhbench.features import open_features
+from vhbench.features.placement import available_memory, decide, place
+from vhbench.testing.files import write_hdf5
+from vhbench.videos import VideoSet, read_ahead
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "itemsize", "gpu_free", "host_free", "where", "half"),
+    [
+        (19 * GB, 4, 80 * GB, 100 * GB, "gpu", False),
+        (19 * GB, 4, 24 * GB, 100 * GB, "gpu", True),
+        (19 * GB, 2, 24 * GB, 100 * GB, "host", False),
+        (168 * GB, 4, 80 * GB, 1000 * GB, "host", False),
+        (168 * GB, 4, 80 * GB, 128 * GB, "disk", False),
+        (19 * GB, 4, None, 24 * GB, "disk", False),
+        (5 * GB, 4, None, 24 * GB, "host", False),
+    ],
+)
+def test_the_fastest_place_with_room_is_chosen(nbytes, itemsize, gpu_free, host_free, where, half):
+    placement = decide(nbytes, itemsize, gpu_free, host_free)
+    assert (placement.where, placement.half) == (where, half)
+    assert ("float16" in placement.text) == half
+
+
+def test_available_memory_is_some_but_less_than_all():
+    assert 2**28 < available_memory() < 2**50
+
+
+@pytest.fixture(params=["float16", "float32", "float64", "uint8"])
+def stored(request, tmp_path, monkeypatch):
+    """A feature file of each dtype and the array in it."""
+    monkeypatch.setenv("VHBENCH_CACHE", str(tmp_path / "cache"))
+    array = (100 * np.random.default_rng(0).random((23, 3, 4))).astype(request.param)
+    return open_features([write_hdf5(tmp_path / "a.h5", array)]), array
+
+
+def batches(videos, seed=1):
+    return [batch.numpy() for batch in videos.batches(5, np.random.default_rng(seed))]
+
+
+def test_videos_in_memory_give_the_same_batches(stored):
+    features, _ = stored
+    rows = np.random.default_rng(2).permutation(23)[:19]
+    videos = VideoSet(features, rows)
+    resident, placement = place(videos, "cpu")
+    assert placement.where == "host"
+    assert resident.itemsize == videos.itemsize and resident.nbytes == videos.nbytes
+    for a, b in zip(batches(videos), batches(resident), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(videos.mean_frames(), resident.mean_frames())
+
+
+def test_a_tensor_gives_the_same_batches_and_arrays(stored):
+    """As on a GPU, where features are held as a tensor."""
+    features, array = stored
+    held = VideoSet(torch.from_numpy(array))
+    for a, b in zip(batches(VideoSet(features)), batches(held), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(np.concatenate(list(held.arrays(7))), array.astype(np.float32))
+    assert len(held.subset(np.arange(4))) == 4
+
+
+def test_half_precision_rounds_to_float16(stored):
+    features, array = stored
+    half = VideoSet(features).resident(half=True)
+    assert half.itemsize == 2
+    np.testing.assert_array_equal(np.concatenate(list(half.arrays(9))), array.astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_videos_on_a_gpu_give_the_same_batches(stored):
+    features, _ = stored
+    resident, placement = place(VideoSet(features), "cuda:0")
+    assert placement.where == "gpu"
+    pairs = zip(
+        VideoSet(features).batches(5, np.random.default_rng(1), device="cuda:0"),
+        resident.batches(5, np.random.default_rng(1), device="cuda:0"),
+        strict=True,
+    )
+    assert all(torch.equal(a, b) and a.is_cuda for a, b in pairs)
+
+
+class Counting:
+    """Features that count how often each video is read."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+        self.reads = np.zeros(len(array), dtype=int)
+
+    def __getitem__(self, rows):
+        self.reads[rows] += 1
+        return self._array[rows]
+
+
+def test_a_shuffled_epoch_reads_each_video_once():
+    features = Counting(np.zeros((23, 3, 4), dtype=np.float32))
+    for _ in VideoSet(features).batches(5, np.random.default_rng(0)):
+        pass
+    assert features.reads.tolist() == [1] * 23
+
+
+def test_the_next_item_is_computed_while_this_one_is_worked_on():
+    started = [threading.Event() for _ in range(3)]
+
+    def items():
+        for i, event in enumerate(started):
+            event.set()
+            yield i
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 0
+    assert started[1].wait(10), "the second item is not computed in the background"
+    assert not started[2].is_set(), "nothing is computed further ahead"
+    assert list(ahead) == [1, 2]
+
+
+def test_an_error_in_the_background_is_raised_and_leaving_early_ends_the_thread():
+    def items():
+        yield 1
+        raise OSError("unreadable")
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="unreadable"):
+        next(ahead)
+    ahead = read_ahead(iter(range(1000)))
+    next(ahead)
+    ahead.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
