@@ -32,7 +32,7 @@ def probe(vhbench_process):
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "--version", "run --help", "list methods", "list protocols", "describe uvvh"]
+    "command", ["--help", "--version", "run --help", "list methods", "list protocols", "describe fcvid"]
 )
 def test_looking_around_imports_nothing_heavy_and_takes_no_time(probe, command):
     for _ in range(3):  # a busy machine makes a process look slower than it is
