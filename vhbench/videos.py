@@ -81,8 +81,8 @@ class VideoSet:
             size: videos at a time.
             rng: shuffles the videos; None keeps their order.
         """
-        for block in self._blocks(size, rng):
-            yield block.astype(np.float32, copy=False)
+        for rows in self._groups(size, rng):
+            yield self._block(rows).astype(np.float32, copy=False)
 
     def batches(
         self, size: int, rng: np.random.Generator | None = None, *, device: str = "cpu"
@@ -93,13 +93,18 @@ class VideoSet:
         """
         import torch
 
-        if isinstance(self._features, torch.Tensor):
+        held = self._features if isinstance(self._features, torch.Tensor) else None
+        to_gpu = device.startswith("cuda") and (held is None or not held.is_cuda)
+
+        def tensors() -> Iterator[torch.Tensor]:
             for rows in self._groups(size, rng):
-                yield self._features[torch.from_numpy(rows).to(self._features.device)].to(device).float()
-            return
-        tensors = (torch.from_numpy(block) for block in self._blocks(size, rng))
-        pinned = (tensor.pin_memory() for tensor in tensors) if device.startswith("cuda") else tensors
-        for tensor in read_ahead(pinned):
+                if held is not None:
+                    tensor = held[torch.from_numpy(rows).to(held.device)]
+                else:
+                    tensor = torch.from_numpy(self._block(rows))
+                yield tensor.pin_memory() if to_gpu else tensor
+
+        for tensor in tensors() if held is not None and held.is_cuda else read_ahead(tensors()):
             # cast there: less to move, and torch casts faster
             yield tensor.to(device, non_blocking=True).float()
 
@@ -112,30 +117,23 @@ class VideoSet:
         """
         import torch
 
-        held: np.ndarray | torch.Tensor | None = None
+        dtype = torch.float16 if half else torch.from_numpy(np.empty(0, self._features.dtype)).dtype
+        held = torch.empty((len(self), self.frames, self.dim), dtype=dtype, device=device)
+        size = max(1, BLOCK_BYTES // (self.itemsize * self.frames * self.dim))
         start = 0
-        size = max(1, BLOCK_BYTES // (4 * self.frames * self.dim))
-        for block in read_ahead(self._blocks(size, None)):
-            block = block.astype(np.float16) if half else block
-            if held is None:
-                shape = (len(self), self.frames, self.dim)
-                dtype = torch.from_numpy(block).dtype
-                held = (
-                    np.empty(shape, block.dtype) if device == "cpu" else torch.empty(shape, dtype=dtype, device=device)
-                )
-            held[start : start + len(block)] = block if device == "cpu" else torch.from_numpy(block).to(device)
-            start += len(block)
-        return self if held is None else VideoSet(held)
+        for rows in self._groups(size, None):
+            held[start : start + len(rows)] = torch.from_numpy(self._block(rows))
+            start += len(rows)
+        return VideoSet(held)
 
     def _groups(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
         rows = self._rows if rng is None else rng.permutation(self._rows)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
-    def _blocks(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
-        for rows in self._groups(size, rng):
-            block = self._features[rows]
-            yield np.asarray(block) if not hasattr(block, "cpu") else block.cpu().numpy()
+    def _block(self, rows: np.ndarray) -> np.ndarray:
+        block = self._features[rows]  # type: ignore[index]
+        return block.cpu().numpy() if hasattr(block, "cpu") else np.asarray(block)
 
     def mean_frames(self) -> np.ndarray:
         """Return each video's mean over its frames: float32, shape (videos, dim). Streams; never holds the set."""
