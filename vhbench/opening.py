@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from vhbench.videos import VideoSet
 
 if TYPE_CHECKING:
     from vhbench.manifest import ManifestProtocol
+
+log = logging.getLogger(__name__)
 
 
 class Opening:
@@ -94,8 +97,11 @@ class Opening:
         if headers not in self._features:
             features = open_headers(headers)
             self._features[headers] = features
-            if len(features.zero_rows):
-                self._zeros["+".join(roles)] = len(features.zero_rows)
+            if count := len(features.zero_rows):
+                self._zeros["+".join(roles)] = count
+                log.warning(
+                    "%d videos of %s are zero throughout: `vhbench data verify`?", count, headers[0].path.parent
+                )
         return self._features[headers]
 
     def part(self, features: Features, rows: np.ndarray | None = None) -> Part:

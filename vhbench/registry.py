@@ -135,7 +135,7 @@ class Registry:
             UsageError: unknown, offered twice, or broken.
             DataError: the manifest is faulty.
         """
-        if name.endswith(".toml") and (COMPOSED not in Path(name).name or Path(name).exists()):
+        if name.endswith(".toml") and (COMPOSED not in name or Path(name).exists()):
             from vhbench.manifest import load_manifest
 
             return load_manifest(Path(name))

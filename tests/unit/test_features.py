@@ -262,6 +262,15 @@ def test_a_file_of_zeros_is_refused_also_among_others(tmp_path, videos, compress
         open_features([first, zeros])
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_file_that_ends_in_zeros_is_refused(tmp_path, videos, compression):
+    whole = write_hdf5(tmp_path / "a.h5", videos)
+    videos[5:] = 0
+    half = write_hdf5(tmp_path / "b.h5", videos, compression=compression)
+    with pytest.raises(DataError, match=r"b\.h5 is half-written: its last 2 of 7 videos are zero throughout"):
+        open_features([whole, half, whole])
+
+
 def test_a_data_set_that_was_never_written_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("feats", (7, 3, 4), np.float32)

@@ -16,6 +16,7 @@ from vhbench.features.headers import Header, read_header
 from vhbench.features.state import FileState
 
 LARGEST_READ = 2**30  # bytes; Linux reads at most 2 GiB at once
+HALF_WRITTEN = 0.01  # a file whose last videos are zero, and make up more than this of it
 MOST_BUFFERS = 1024  # that one read may fill (IOV_MAX)
 
 
@@ -144,14 +145,24 @@ class _OpenFile:
         self._state.check(self._descriptor)
 
 
-def _refuse_empty(features: Features, files: Sequence[Checked]) -> None:
-    """Raise DataError for a file of zeros, which a download leaves that has reserved its place and then stopped."""
-    start = 0
-    for file in files:
-        stop = start + len(file.digests)
-        if np.count_nonzero((start <= features.zero_rows) & (features.zero_rows < stop)) == stop - start:
-            raise DataError(f"{file.origin.path} holds nothing but zeros: it was never filled. Download it again.")
-        start = stop
+def _refuse_half_written(file: Checked, zero_rows: np.ndarray, end: int) -> None:
+    """Raise DataError for a file that ends in zeros, as one does that was reserved its place and then not filled.
+
+    Args:
+        file: the file.
+        zero_rows: the videos that are zero throughout, in rising order (int).
+        end: number of the video behind the file's last one.
+    """
+    videos = len(file.digests)
+    mine = set(zero_rows[(end - videos <= zero_rows) & (zero_rows < end)].tolist())
+    tail = next((count for count in range(len(mine) + 1) if end - 1 - count not in mine), 0)
+    if tail == videos:
+        raise DataError(f"{file.origin.path} holds nothing but zeros: it was never filled. Download it again.")
+    if tail > max(1, HALF_WRITTEN * videos):
+        raise DataError(
+            f"{file.origin.path} is half-written: its last {tail} of {videos} videos are zero throughout. "
+            "Download it again or, if they are meant, leave them out."
+        )
 
 
 def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
@@ -198,7 +209,8 @@ def open_headers(headers: Sequence[Header]) -> Features:
             )
     files = [check(header) for header in headers]
     features = Features(files)
-    _refuse_empty(features, files)
+    for file, end in zip(files, np.cumsum([len(file.digests) for file in files]).tolist(), strict=True):
+        _refuse_half_written(file, features.zero_rows, end)
     return features
 
 
