@@ -108,6 +108,7 @@ class SyntheticFrames:
 
     def __init__(self, videos: int, frames: int, dim: int):
         self.shape = (videos, frames, dim)
+        self.dtype = np.dtype(np.float32)
         self.rows_read = 0
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
