@@ -1,6 +1,8 @@
-"""The peephole LSTM with per-step batch normalisation, which SSTH, JTAE and SSVH share."""
+"""The peephole LSTM with per-step batch normalisation and its linear read-out, which SSTH, JTAE and SSVH share."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -145,3 +147,91 @@ class PeepholeLSTM(nn.Module):
         weight = self.batches.reciprocal().clamp(min=BN_MOMENTUM).to(means.dtype)
         self.running_mean.lerp_(means, weight)
         self.running_var.lerp_(variances, weight)
+
+
+class Target(NamedTuple):
+    """Vectors to be reconstructed, and what the squared error needs of them.
+
+    Attributes:
+        rows: shape (rows, dim); the lower precision under autocast.
+        mean: float32, shape (dim,).
+        power: mean squared norm of the rows, float32, scalar.
+    """
+
+    rows: torch.Tensor
+    mean: torch.Tensor
+    power: torch.Tensor
+
+
+@torch.no_grad()
+def target(rows: torch.Tensor) -> Target:
+    """Return vectors, float32 of shape (rows, dim), as a target that several read-outs can share."""
+    low = rows
+    if torch.is_autocast_enabled(rows.device.type):
+        low = rows.to(torch.get_autocast_dtype(rows.device.type))  # once, before several products read it
+    return Target(low, rows.mean(0), torch.linalg.vector_norm(rows, dim=1).square().mean())
+
+
+class ReadOut(nn.Linear):
+    """A linear map with Glorot-uniform weights and zero biases, and its squared error as a reconstruction.
+
+    Args:
+        hidden: input size.
+        dim: size of what is reconstructed.
+        heads: vectors reconstructed at once, one after the other in the output; each has weights of its own.
+    """
+
+    def __init__(self, hidden: int, dim: int, heads: int = 1):
+        super().__init__(hidden, heads * dim)
+        for head in self.weight.chunk(heads):
+            nn.init.xavier_uniform_(head)
+        nn.init.zeros_(self.bias)
+
+    def start_at(self, mean: torch.Tensor) -> None:
+        """Let every head's bias start at a mean vector (dim,), so that no step is spent on learning it."""
+        with torch.no_grad():
+            self.bias.view(-1, len(mean)).copy_(mean)
+
+    def error(self, hidden: torch.Tensor, target: Target) -> torch.Tensor:
+        """Return the mean over rows of ||v - W h - b||^2.
+
+        The square is multiplied out: of what is as large as the target, only V W and V'H are computed, in all two
+        products of the three that go through W h + b, and no array of the target's size is made. Rounding is relative
+        to ||v||^2 (float32: 1e-6), so a nearly perfect reconstruction could read as slightly below zero.
+
+        Args:
+            hidden: h, float32, shape (rows, hidden).
+            target: v.
+        """
+        weight, bias = self.weight, self.bias
+        seen = (target.rows @ weight).to(hidden.dtype)
+        with torch.autocast(hidden.device.type, enabled=False):
+            cross = (seen * hidden).sum(1).mean() + target.mean @ bias
+            moment = hidden.t() @ hidden / len(hidden)
+            own = (moment * (weight.t() @ weight)).sum() + (2 * (weight @ hidden.mean(0)) + bias) @ bias
+            return target.power - 2 * cross + own
+
+
+class Decoder(nn.Module):
+    """A peephole LSTM without input that starts from a code, read out linearly at each step.
+
+    Args:
+        bits: code length, and hidden units.
+        steps: vectors to be reconstructed.
+        dim: their size.
+    """
+
+    def __init__(self, bits: int, steps: int, dim: int):
+        super().__init__()
+        self.lstm = PeepholeLSTM(0, bits, steps, tanh=True)
+        self.read_out = ReadOut(bits, dim)
+
+    def forward(self, code: torch.Tensor, cell: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the hidden states (batch, steps, bits), to be read out.
+
+        Args:
+            code: initial hidden state, -1 or +1, shape (batch, bits).
+            cell: initial cell, shape (batch, bits); zeros by default, so that only the code is seen.
+        """
+        hidden: torch.Tensor = self.lstm(None, (code, torch.zeros_like(code) if cell is None else cell))[0]
+        return hidden

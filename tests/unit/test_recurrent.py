@@ -1,4 +1,4 @@
-"""The peephole LSTM against a per-element loop in float64, written out from the formula."""
+"""The peephole LSTM against a per-element loop in float64, written out from the formula; the read-out's error."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from vhbench.errors import MethodError
-from vhbench.methods.recurrent import BN_EPS, PeepholeLSTM
+from vhbench.methods.recurrent import BN_EPS, Decoder, PeepholeLSTM, ReadOut, target
 
 BATCH, STEPS, CHANNELS, HIDDEN = 5, 4, 3, 2
 
@@ -288,3 +288,67 @@ def test_missing_or_unwanted_input_is_an_error():
         make(0)(inputs(), start())
     with pytest.raises(MethodError, match="initial state"):
         make(0)(None)
+
+
+# read-out
+
+
+def read_out(heads: int = 1) -> tuple[ReadOut, torch.Tensor, torch.Tensor]:
+    """A read-out, hidden states and what they should reconstruct, in float64."""
+    generator = torch.Generator().manual_seed(4)
+    layer = ReadOut(3, 7, heads).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(generator=generator)
+    rows = torch.randn(11, heads * 7, dtype=torch.float64, generator=generator) + 2
+    return layer, torch.randn(11, 3, dtype=torch.float64, generator=generator), rows
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_error_equals_the_mean_squared_distance(heads):
+    layer, hidden, rows = read_out(heads)
+    w, b = (p.detach().numpy() for p in layer.parameters())
+    wanted = np.mean([np.sum((v - w @ h - b) ** 2) for v, h in zip(rows.numpy(), hidden.numpy(), strict=True)])
+    assert layer.error(hidden, target(rows)).item() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_gradients_of_the_error_equal_those_of_the_plain_formula():
+    layer, hidden, rows = read_out()
+    hidden.requires_grad_()
+    given = [hidden, *layer.parameters()]
+    found = torch.autograd.grad(layer.error(hidden, target(rows)), given)
+    wanted = torch.autograd.grad((rows - layer(hidden)).square().sum(1).mean(), given)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_under_autocast_only_the_large_product_is_lowered():
+    layer, hidden, rows = (part.float() for part in read_out())
+    exact = layer.error(hidden, target(rows))
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = target(rows)
+        error = layer.error(hidden, lowered)
+    assert lowered.rows.dtype == torch.bfloat16
+    assert error.dtype == lowered.mean.dtype == lowered.power.dtype == torch.float32
+    assert error.item() == pytest.approx(exact.item(), rel=0.01)
+
+
+def test_each_head_starts_glorot_uniform_and_at_a_given_mean():
+    torch.manual_seed(0)
+    layer = ReadOut(20, 300, heads=3)
+    bound = math.sqrt(6 / (20 + 300))
+    for head in layer.weight.chunk(3):
+        assert 0.99 * bound < head.abs().max() <= bound
+    assert not layer.bias.any()
+    mean = torch.arange(300.0)
+    layer.start_at(mean)
+    assert torch.equal(layer.bias, mean.repeat(3))
+
+
+def test_a_decoder_sees_its_code_and_a_zero_cell():
+    torch.manual_seed(0)
+    decoder = Decoder(HIDDEN, STEPS, 7).eval()
+    code = torch.tensor([[1.0, -1.0], [-1.0, -1.0]])
+    assert torch.equal(decoder(code), decoder.lstm(None, (code, torch.zeros(2, HIDDEN)))[0])
+    assert not torch.equal(decoder(code), decoder(code, torch.ones(2, HIDDEN)))
+    assert (decoder.lstm.channels, decoder.lstm.steps, decoder.lstm.tanh) == (0, STEPS, True)
