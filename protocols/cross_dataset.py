@@ -64,7 +64,13 @@ class CrossDataset(Protocol):
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
-        return [*super().describe(), ("train", self._train.title), ("query and database", self._test.title)]
+        return [
+            *super().describe(),
+            ("train", self._train.title),
+            ("query and database", self._test.title),
+            ("scored too", f"{self._train.name}, with the same model"),
+            ("compared with", f"the run on {self._test.name}, all else equal, if the results folder has it"),
+        ]
 
 
 def protocols() -> list[Protocol]:

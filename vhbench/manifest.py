@@ -257,7 +257,7 @@ def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
 
 
 def _check_variants(variants: dict[str, Any], path: Path) -> None:
-    kinds = dict.fromkeys((*ROLES, "classes"), int)
+    kinds: dict[str, type] = dict.fromkeys((*ROLES, "classes"), int)
     for name, numbers in variants.items():
         where = f"in variant {name!r}"
         if not isinstance(numbers, dict):

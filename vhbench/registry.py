@@ -140,7 +140,7 @@ class Registry:
 
             return load_manifest(Path(name))
         found = [e for e in self._protocols if name in (e.name, f"{_short(e.origin)}:{e.name}")]
-        if not found and (composed := self._composed(name)):
+        if not found and (composed := self.composed(name)):
             return composed
         hint = (
             "`vhbench list protocols` lists them; A-to-B trains on one of them and searches another, X-unseen holds "
@@ -166,8 +166,8 @@ class Registry:
         except Exception as error:  # a broken plugin is the user's to mend
             raise UsageError(f"Launcher {name!r} cannot be used: {_cause(error)}.") from error
 
-    def _composed(self, name: str) -> Protocol | None:
-        """Return a protocol that a built-in module makes of others by name, as A-to-B is made of A and B.
+    def composed(self, name: str) -> Protocol | None:
+        """Return a protocol that a built-in module makes of others by name, as A-to-B is made of A and B; or None.
 
         Raises:
             UsageError: the name has such a form, but the protocols in it do not exist or do not fit.

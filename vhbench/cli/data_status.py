@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.errors import DataError
+from vhbench.features import Header
 from vhbench.features.cache import entry_of, features_folder, folder_bytes
 from vhbench.manifest import ROLES, ManifestProtocol, data_sets
 from vhbench.opening import Opening
@@ -99,7 +100,8 @@ def state_of(protocol: ManifestProtocol, data: Path | None) -> State:
         else:
             missing.append(file)
     opening = Opening(protocol, data)
-    headers, faults = {}, []
+    headers: dict[Path, Header] = {}
+    faults = []
     for role in ROLES:
         if not set(protocol.tables[role].features) & set(missing):
             try:

@@ -75,7 +75,8 @@ def _table(headers: dict[str, tuple[Header, ...]], digests: dict[str, np.ndarray
         digest = content_digest(files[0].dtype, shape, digests[role])
         lines.append([role, len(files), *shape, files[0].dtype.name, digest])
     columns = ["role", "files", "videos", "frames", "dim", "dtype", "digest"]
-    return tabulate(lines, columns, tablefmt="plain", disable_numparse=True)
+    table: str = tabulate(lines, columns, tablefmt="plain", disable_numparse=True)
+    return table
 
 
 def _faults(findings: Findings) -> list[str]:

@@ -39,7 +39,7 @@ def command(name: str, bits: int, frames: int, dim: int, plugins: Sequence[Path]
     registry = Registry(plugins)
     methods = {entry.name for entry in registry.methods()}
     protocols = {entry.name for entry in registry.protocols()}
-    if name.endswith(".toml") or name in protocols:
+    if name.endswith(".toml") or name in protocols or (name not in methods and registry.composed(name)):
         rows = registry.protocol(name).describe()
         click.echo(tabulate([("protocol", name), *rows], tablefmt="plain", disable_numparse=True))
     elif name in methods or ":" in name:

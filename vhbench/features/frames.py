@@ -134,7 +134,7 @@ class _OpenFile:
         for buffer in buffers:
             done = 0
             while done < len(buffer):
-                count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+                count = os.preadv(self._descriptor, [buffer[done:].data], offset + done)
                 if not count:
                     raise DataError(f"{self._state.path} was cut short while in use. Put the right file in place.")
                 done += count
