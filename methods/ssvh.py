@@ -35,8 +35,8 @@ class SSVH(NeuralMethod):
 
     Differences from the paper and from the released code, and why:
 
-    - s_ij is 1 for neighbours and 0 otherwise, and the pairwise term acts on h, as released; the paper's text has codes
-      and s_ij in {-1, +1}: `dissimilar=-1`.
+    - s_ij is 1 for neighbours and 0 otherwise, and the pairwise term acts on h, as released. The paper's text, which
+      was not at hand, is said to have codes in place of h, and s_ij in {-1, +1}: `dissimilar=-1` gives that s_ij.
     - The loss is divided by the videos of the batch. The released loss is their sum; weights and gradient directions
       stay, and the logged loss does not depend on the batch size.
     - Adam, where the released SGD clips its velocity to 1e-4 a weight, which makes nearly the same steps. No weight
@@ -55,8 +55,8 @@ class SSVH(NeuralMethod):
         epochs: passes over the training set (released).
         batch_size: videos a step (released).
         lr: Adam's learning rate (the released SGD's). It bounds how far a weight can move: 1.8 in the 17,900 steps on
-            FCVID, but 0.05 in the 500 steps that 100 epochs take on the demo's 1,240 videos, which are too few for its
-            128 dimensions; raise it to 1e-3 there. With 4,096 dimensions a quarter of as many steps is enough.
+            FCVID, but 0.0125 in the 125 steps of the demo's quick budget, which on 128 dimensions leave it below LSH;
+            there 1e-3 is better. On 4,096 dimensions (ucf101-14) 150 steps of 1e-4 go far.
         weight_decay: L2 term of Adam (this project's choice, see above).
         k1: neighbours of a video (released).
         k2: neighbours' lists that are united (released).

@@ -11,7 +11,7 @@ from vhbench.checkpoint import Checkpoint
 from vhbench.method import Budget, FitContext
 from vhbench.methods import recurrent
 from vhbench.methods.neighbourhood import neighbourhood
-from vhbench.methods.ssvh import SSVH, Network, PairwiseLoss, squared_error
+from vhbench.methods.ssvh import SSVH, Network, PairwiseLoss, pack, squared_error
 from vhbench.testing.toy import toy_videos
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
@@ -350,6 +350,18 @@ def test_bf16_gives_nearly_the_same_loss():
         assert rounded[name].dtype == torch.float32
         assert rounded[name].item() == pytest.approx(value.item(), rel=0.05), name
         assert rounded[name].item() != value.item(), name
+
+
+def test_bf16_is_for_the_frames_alone():
+    hidden, rows = torch.randn(9, BITS), torch.arange(9)
+    pairs = [PairwiseLoss(scipy.sparse.csr_array(random_neighbourhood()), BITS, -1.0) for _ in range(2)]
+    exact = [pairs[0](hidden, rows), pairs[0](hidden, rows + 5)]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert [pairs[1](hidden, rows), pairs[1](hidden, rows + 5)] == exact
+        packed = pack(torch.randn(3, 5, DIM)[:, :4])
+    assert packed.dtype == torch.bfloat16
+    assert packed.is_contiguous()
+    assert pack(torch.randn(3, 5, DIM)[:, :4]).dtype == torch.float32
 
 
 def test_the_bank_holds_each_video_as_it_was_last_seen():
