@@ -1,6 +1,7 @@
 """The standard data sets: manifests as published, files in every layout read back, names made of them, faults."""
 
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -249,3 +250,17 @@ def test_standard_files_are_never_looked_for_beside_the_manifest(tmp_path):
         protocol("fcvid").load(tmp_path)
     with pytest.raises(DataError, match=r"is missing. Name the folder that holds it with --data DIR or \$VHBENCH_DATA"):
         protocol("fcvid").load(None)
+
+
+# the page on data sets
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_page_on_data_sets_names_links_files_and_shapes(name):
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    found = protocol(name)
+    assert all(text.split()[0] in page for text in found.published)
+    for table in found.tables.values():
+        first = table.features[0]
+        assert f"`{first}`" in page and f"({table.count}, {found.frames}, {found.dim})" in page
+        assert all(f"`{file}`" in page or f"`_{file[-5:]}`" in page for file in table.labels)

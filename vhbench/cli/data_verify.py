@@ -48,8 +48,8 @@ def _verify(protocol: ManifestProtocol, data: Path | None, allow_counts: bool) -
     """Print what one data set holds and return what is broken in it."""
     opening = Opening(protocol, data, allow_counts)
     headers = {role: opening.headers(role) for role in ROLES}
-    remarks = [] if not opening.notes() else [f"{name}: {value}" for name, value in opening.notes().items()]
-    remarks += _on_labels(protocol, opening)
+    remarks = _on_labels(opening)
+    remarks += _on_files(opening)
     found: dict[Header, Findings] = {}
     files = list(dict.fromkeys(header for role in ROLES for header in headers[role]))
     for header in files:
@@ -117,7 +117,15 @@ def _between(
     return remarks
 
 
-def _on_labels(protocol: ManifestProtocol, opening: Opening) -> list[str]:
+def _on_files(opening: Opening) -> list[str]:
+    notes = opening.notes()
+    remarks = [f"the files are synthetic, {m['scale']:g} of {m['like']}" for m in notes.get("synthetic", [])]
+    remarks += [f"known variant: {name}" for name in notes.get("variants", [])]
+    allowed = notes.get("allowed_counts", {})
+    return remarks + [f"{found} {what} instead of {expected}" for what, (expected, found) in allowed.items()]
+
+
+def _on_labels(opening: Opening) -> list[str]:
     remarks = []
     for role in ("query", "database"):
         labels = opening.labels(role)
