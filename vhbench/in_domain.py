@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from vhbench.errors import StoreError
 from vhbench.plan import Cell
 from vhbench.store import Store
 
@@ -30,8 +31,11 @@ def against_in_domain(cell: Cell, scores: Mapping[str, float | None], store: Sto
     if other is None:
         return {}
     spec = replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits)
-    record = store.read(spec)
     gain = None
+    try:
+        record = store.read(spec)
+    except StoreError:  # a damaged record of another run must not cost this one
+        record = None
     if record and record.status == "done" and record.data["method"].get("fingerprint") == cell.entry.fingerprint:
         names = [name for name in scores if name.startswith("map@") and name in record.scores]
         gain = {name: _relative(scores[name], record.scores[name]) for name in names}

@@ -114,14 +114,10 @@ class Opening:
         Raises:
             DataError: the manifest keeps more frames than there are.
         """
-        frames = None
-        digest = features.digest
-        if (keep := self._protocol.keep_frames) is not None:
-            frames = kept_frames(features.shape[1], keep)
-            digest = _digest_of_choice(digest, "frames", frames)
-            self._kept = frames.tolist()
-        if rows is not None:
-            digest = _digest_of_choice(digest, "rows", rows)
+        keep = self._protocol.keep_frames
+        frames = None if keep is None else kept_frames(features.shape[1], keep)
+        self._kept = [] if frames is None else frames.tolist()
+        digest = digest_of_choice(features.digest, frames, rows)
         return Part(VideoSet(features if frames is None else SampledFrames(features, frames), rows), digest)
 
     def notes(self) -> dict[str, Any]:
@@ -205,5 +201,9 @@ def kept_frames(present: int, kept: int) -> np.ndarray:
     return frames
 
 
-def _digest_of_choice(digest: str, what: str, chosen: np.ndarray) -> str:
-    return hashlib.sha256(f"{digest} {what} ".encode() + chosen.astype("<i8").tobytes()).hexdigest()
+def digest_of_choice(digest: str, frames: np.ndarray | None, rows: np.ndarray | None = None) -> str:
+    """Return the digest of some frames of some videos of features with this digest; None stands for all."""
+    for what, chosen in (("frames", frames), ("rows", rows)):
+        if chosen is not None:
+            digest = hashlib.sha256(f"{digest} {what} ".encode() + chosen.astype("<i8").tobytes()).hexdigest()
+    return digest

@@ -156,7 +156,9 @@ def test_clear_cache_removes_nothing_that_is_not_its_own(vhbench, cache):
 # verify
 
 
-def test_verify_prints_the_digests_that_records_name(vhbench, data, out):
+@pytest.mark.parametrize("keep", ["", "keep_frames = 5\n"])
+def test_verify_prints_the_digests_that_records_name(vhbench, data, out, keep):
+    data.write_text(keep + data.read_text())
     result = vhbench("data", "verify", data)
     assert result.code == 0 and "sound" in result.out
     vhbench("run", "--method", "itq", "--protocol", data, "--bits", "8", "--out", out)
@@ -188,6 +190,15 @@ def test_verify_refuses_a_file_of_zeros(vhbench, data):
     rewrite(data.parent / TEST, np.zeros((12, 8, 24), np.float32))
     result = vhbench("data", "verify", data)
     assert result.code == 1 and f"broken: {data.parent / TEST} holds nothing but zeros" in result.out
+
+
+def test_verify_refuses_files_of_a_role_that_differ_in_dtype(vhbench, data):
+    array = features(data.parent / TEST)
+    write_hdf5(data.parent / "1.h5", array[:5])
+    write_hdf5(data.parent / "2.h5", array[5:].astype(np.float16))
+    data.write_text(data.read_text().replace(f'["{TEST}"]', '["1.h5", "2.h5"]'))
+    result = vhbench("data", "verify", data)
+    assert result.code == 1 and "broken: the files of query are float16 and float32" in result.out
 
 
 def test_verify_remarks_on_zeros_repeats_and_constant_dimensions(vhbench, data):

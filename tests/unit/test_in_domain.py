@@ -78,3 +78,10 @@ def test_undefined_scores_have_no_gain(registry, store):
     inside, across = cells(registry, store, "b", "a-to-b")
     scores = do(inside, store).scores
     assert against_in_domain(across, {**scores, MAP: None}, store)["in_domain"]["gain"][MAP] is None
+
+
+def test_a_damaged_in_domain_record_costs_the_comparison_and_not_the_run(registry, store):
+    inside, across = cells(registry, store, "b", "a-to-b")
+    (do(inside, store).folder / "run.json").write_text("{")
+    record = do(across, store)
+    assert record.status == "done" and record.data["in_domain"]["gain"] is None

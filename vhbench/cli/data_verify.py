@@ -26,7 +26,7 @@ from vhbench.features.verify import (
     shared,
 )
 from vhbench.manifest import ROLES, ManifestProtocol
-from vhbench.opening import Opening
+from vhbench.opening import Opening, digest_of_choice, kept_frames
 
 QUIET = 10.0  # seconds between lines on a long reading
 
@@ -57,9 +57,16 @@ def _verify(protocol: ManifestProtocol, data: Path | None, allow_counts: bool) -
             found[header] = look_through(header, told)
     roles = {role: [found[header] for header in headers[role]] for role in ROLES}
     digests = {role: np.concatenate([part.digests for part in parts]) for role, parts in roles.items()}
-    click.echo(f"{protocol.name}\n\n{_table(headers, digests)}\n")
+    click.echo(f"{protocol.name}\n\n{_table(protocol, headers, digests)}\n")
     faults = [fault for findings in found.values() for fault in _faults(findings)]
-    remarks += [text for role, parts in roles.items() for text in _oddities(role, parts, digests[role])]
+    for role in ROLES:
+        if len(dtypes := {header.dtype.name for header in headers[role]}) > 1:
+            faults.append(f"the files of {role} are {' and '.join(sorted(dtypes))}: one dtype is needed")
+    shared_by: dict[tuple[Header, ...], list[str]] = {}
+    for role in ROLES:
+        shared_by.setdefault(headers[role], []).append(role)
+    for same in shared_by.values():
+        remarks += _oddities(" and ".join(same), roles[same[0]], digests[same[0]])
     remarks += _between(protocol, digests, headers)
     for kind, texts in (("broken", faults), ("remark", remarks)):
         for text in dict.fromkeys(texts):
@@ -68,11 +75,12 @@ def _verify(protocol: ManifestProtocol, data: Path | None, allow_counts: bool) -
     return faults
 
 
-def _table(headers: dict[str, tuple[Header, ...]], digests: dict[str, np.ndarray]) -> str:
+def _table(protocol: ManifestProtocol, headers: dict[str, tuple[Header, ...]], digests: dict[str, np.ndarray]) -> str:
     lines = []
     for role, files in headers.items():
         shape = (len(digests[role]), *files[0].shape[1:])
-        digest = content_digest(files[0].dtype, shape, digests[role])
+        frames = kept_frames(shape[1], protocol.keep_frames) if protocol.keep_frames else None
+        digest = digest_of_choice(content_digest(files[0].dtype, shape, digests[role]), frames)
         lines.append([role, len(files), *shape, files[0].dtype.name, digest])
     columns = ["role", "files", "videos", "frames", "dim", "dtype", "digest"]
     table: str = tabulate(lines, columns, tablefmt="plain", disable_numparse=True)
@@ -108,7 +116,7 @@ def _between(
     queries = len(digests["query"])
     if protocol.queries_in_database and inside < queries:
         remarks.append(f"query: {queries - inside} of {queries} videos are not in the database, as they should be")
-    if not protocol.queries_in_database and inside:
+    if not protocol.queries_in_database and inside and headers["query"] != headers["database"]:
         remarks.append(f"query: {inside} of {queries} videos are in the database too")
     for role in ("query", "database"):
         both = shared(digests[role], digests["train"])
