@@ -5,7 +5,16 @@ from __future__ import annotations
 from vhbench.registry import BUILT_IN, Registry
 from vhbench.testing import parametrize_with_checks
 
+EXPECTED_FAILURES = {
+    "jtae": {
+        "codes_are_better_than_chance": "the kit's 144 videos are 1 step an epoch at batch 256; it takes 80 epochs to "
+        "tell its codes from an untrained network's (map@20 .60 after 160)"
+    }
+}
 
-@parametrize_with_checks([entry for entry in Registry().methods() if entry.origin == BUILT_IN])
+
+@parametrize_with_checks(
+    [entry for entry in Registry().methods() if entry.origin == BUILT_IN], expected_failures=EXPECTED_FAILURES
+)
 def test_contract(check):
     check()
