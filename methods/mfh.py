@@ -34,6 +34,11 @@ class MFH(Method):
 
     A video's bit is the sign of the mean of its frames' signs.
 
+    The features' scatter is far above `beta`, so the last term hardly tells directions apart, and the graph chooses
+    among them even at the default gamma. The first bits say most about a video's class and the last ones little, but
+    all count alike, as in PCA hashing: on 14 classes of UCF101, map@20 of 64 and 128 bits (.488, .475; gamma = 1: .489,
+    .481) is below that of random hyperplanes (.524, .627), although a random rotation of the same 64 values gives .754.
+
     Differences from the paper, and why:
 
     - The graph is an anchor graph, I - L = Z Lambda^-1 Z', over all frames, instead of exact neighbours of a sample.

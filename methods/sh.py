@@ -22,6 +22,10 @@ class SH(Method):
     j/(b-a). The code is the signs of the `bits` smoothest over all sides, so long sides get several bits. It has no
     randomness: all seeds give the same codes.
 
+    The first bits of all components count alike, as in PCA hashing, although later components say little about a video,
+    and outliers stretch the box: on 14 classes of UCF101 a quarter of 128 bits is the same for four of five videos, and
+    map@20 (.510) is below that of random hyperplanes (.627).
+
     Differences from the paper, and why:
 
     - A video is the mean of its frames, as for every shallow method here.
