@@ -19,11 +19,11 @@ GB = 10**9
     [
         (19 * GB, 4, 80 * GB, 100 * GB, "gpu", False),
         (19 * GB, 4, 24 * GB, 100 * GB, "gpu", True),
-        (19 * GB, 2, 24 * GB, 100 * GB, "host", False),
-        (168 * GB, 4, 80 * GB, 1000 * GB, "host", False),
-        (168 * GB, 4, 80 * GB, 128 * GB, "disk", False),
-        (19 * GB, 4, None, 24 * GB, "disk", False),
-        (5 * GB, 4, None, 24 * GB, "host", False),
+        (19 * GB, 2, 24 * GB, 400 * GB, "host", False),
+        (168 * GB, 4, 80 * GB, 4000 * GB, "host", False),
+        (168 * GB, 4, 80 * GB, 1000 * GB, "disk", False),
+        (2 * GB, 4, None, 24 * GB, "disk", False),
+        (1 * GB, 4, None, 24 * GB, "host", False),
     ],
 )
 def test_the_fastest_place_with_room_is_chosen(nbytes, itemsize, gpu_free, host_free, where, half):
