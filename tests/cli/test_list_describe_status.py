@@ -67,6 +67,7 @@ def test_describe_a_method_says_what_can_be_set_and_where_its_default_comes_from
     assert table_row(text, "uvvh.lr") == ["uvvh.lr", "0.001", "float", "Adam's learning rate (IV-C)."]
     assert re.search(r"^--bits +code length k\.$", text, re.MULTILINE)
     assert "Args:" not in text and text.count("Adam's learning rate (IV-C)") == 1
+    assert table_row(text, "uvvh.lengths")[3].endswith("see below.")  # where the differences are printed
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])

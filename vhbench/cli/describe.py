@@ -53,6 +53,8 @@ def command(name: str, bits: int, frames: int, dim: int, plugins: Sequence[Path]
 def _method(entry: MethodEntry) -> str:
     parts = [f"{entry.name}: {entry.summary}"]
     body, meanings = split_args(entry.doc.partition("\n")[2])
+    # what stands above the section in a docstring is printed below the table
+    meanings = {name: text.replace("see above", "see below") for name, text in meanings.items()}
     facts = [("from", entry.origin), ("reference", entry.reference), ("source", entry.source or "")]
     facts.append(("--bits", meanings.get("bits", "")))
     parts.append(tabulate([fact for fact in facts if fact[1]], tablefmt="plain", disable_numparse=True))
