@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,15 +14,14 @@ import numpy as np
 
 from vhbench import __version__, environment
 from vhbench.checkpoint import Checkpoint
-from vhbench.codes import audit, pack
+from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
 from vhbench.features.placement import place
 from vhbench.in_domain import against_in_domain
 from vhbench.launch import Launcher
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plan import Cell
-from vhbench.protocol import Split
-from vhbench.scoring import Scores, evaluate, record_metrics
+from vhbench.scored import score_splits
 from vhbench.spec import budget_name
 from vhbench.store import SCHEMA, Record, RunFolder, Store
 from vhbench.videos import VideoSet
@@ -112,8 +110,7 @@ class _Result:
     """What one run produced: the record's entries and the files beside it."""
 
     def __init__(self, cell: Cell, folder: RunFolder, settings: Settings, device: str, observer: Observer):
-        self.arrays: dict[str, dict[str, np.ndarray]] = {"codes.npz": {}, "per_query.npz": {}}
-        self.texts: dict[str, str] = {}
+        self.arrays: dict[str, dict[str, np.ndarray]] = {"codes.npz": {}}
         self._cell = cell
         self._features: str | None = None
         started = time.perf_counter()
@@ -121,18 +118,19 @@ class _Result:
         fitted = time.perf_counter()
         codes = self._encode(method)
         encoded = time.perf_counter()
-        scores = self._score(codes)
-        scored = time.perf_counter()
+        scored = score_splits(cell.splits, codes, cell.protocol.ks)
+        self.arrays["per_query.npz"] = scored.per_query
+        self.texts = {"curves.json": scored.curves}
         self._check_unchanged()
         videos = sum(len(array) for array in codes.values())
         self.record: dict[str, Any] = {
-            "scores": scores,
-            "audit": {name: audit(codes[split.database.digest]) for name, split in self._splits()},
-            "queries": self._queries,
+            "scores": scored.scores,
+            "audit": scored.audit,
+            "queries": scored.queries,
             "timing": {
                 "fit_s": fitted - started,
                 "encode_s": encoded - fitted,
-                "score_s": scored - encoded,
+                "score_s": scored.seconds,
                 "videos_per_s": videos / (encoded - fitted),
             },
             "memory": environment.peak_memory(device),
@@ -144,9 +142,6 @@ class _Result:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             },
         }
-
-    def _splits(self) -> list[tuple[str, Split]]:
-        return [(split.name, split) for split in self._cell.splits]
 
     def _check_unchanged(self) -> None:
         for split in self._cell.splits:
@@ -185,37 +180,12 @@ class _Result:
     def _encode(self, method: Method) -> dict[str, np.ndarray]:
         """Return the codes of every query and database part, by the part's digest: equal parts are encoded once."""
         codes: dict[str, np.ndarray] = {}
-        for name, split in self._splits():
+        for split in self._cell.splits:
             for role, part in (("query", split.query), ("database", split.database)):
                 if part.digest not in codes:
                     codes[part.digest] = _checked_codes(method, part.videos, self._cell.spec.bits)
-                self.arrays["codes.npz"][f"{name}/{role}"] = pack(codes[part.digest])
+                self.arrays["codes.npz"][f"{split.name}/{role}"] = pack(codes[part.digest])
         return codes
-
-    def _score(self, codes: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        values: dict[str, float | None] = {}
-        curves: dict[str, Any] = {}
-        self._queries: dict[str, Any] = {}
-        for number, (name, split) in enumerate(self._splits()):
-            prefix = "" if number == 0 else f"{name}/"
-            relevance = split.relevance
-            scores = evaluate(
-                codes[split.query.digest],
-                codes[split.database.digest],
-                relevance.query_labels,
-                relevance.database_labels,
-                ks=self._cell.protocol.ks,
-                self_index=relevance.self_index,
-            )
-            in_database = relevance.self_index is not None
-            for metric in record_metrics(self._cell.protocol.ks, in_database):
-                values[f"{prefix}{metric}"] = _number(scores.value(metric))
-                if metric.kind == "map" and metric.ties == "expected":
-                    self.arrays["per_query.npz"][f"{prefix}{metric}"] = scores.per_query(metric).astype(np.float32)
-            curves[name] = {by: _columns(scores, by, in_database) for by in ("rank", "radius")}
-            self._queries[name] = _query_counts(scores, split)
-        self.texts["curves.json"] = json.dumps(curves, allow_nan=False)
-        return values
 
 
 def _base_record(cell: Cell) -> dict[str, Any]:
@@ -260,27 +230,3 @@ def _checked_codes(method: Method, videos: VideoSet, bits: int) -> np.ndarray:
             f"{type(method).__name__}.encode must return a bool array of shape {wanted}; it returned {found}."
         )
     return codes
-
-
-def _query_counts(scores: Scores, split: Split) -> dict[str, int]:
-    index = split.relevance.self_index
-    counts = {"total": scores.n_queries, "scored": scores.n_scored("keep")}
-    if index is not None:
-        counts |= {"scored_without_self": scores.n_scored("drop"), "not_in_database": int((index < 0).sum())}
-    return counts
-
-
-def _columns(scores: Scores, by: str, in_database: bool) -> dict[str, dict[str, list[float | None]]]:
-    """Return a curve's columns for each handling of self-matches."""
-    return {
-        self_match: {
-            str(name): [_number(value) for value in column]
-            for name, column in scores.precision_recall(by=by, self_match=self_match).items()
-        }
-        for self_match in (("keep", "drop") if in_database else ("keep",))
-    }
-
-
-def _number(value: float) -> float | None:
-    """Return a JSON number: None for NaN, which is an undefined precision or a mean over no query."""
-    return None if np.isnan(value) else float(value)

@@ -1,0 +1,98 @@
+"""What a record says of codes: scores, audit, curves and per-query AP, for a run and for codes kept from one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vhbench.codes import audit
+from vhbench.protocol import Split
+from vhbench.scoring import Scores, evaluate, record_metrics
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The entries of a record and the files beside it that come of codes and labels.
+
+    Attributes:
+        scores: full metric name -> number, None for a mean over no query; `split/` stands before those of all splits
+            but the first.
+        queries: split -> how many queries there are and how many are scored.
+        audit: split -> `vhbench.codes.audit` of the database's codes.
+        per_query: content of `per_query.npz`: metric -> AP of each query, float32 (queries,).
+        curves: content of `curves.json`.
+        seconds: what scoring took, without the audit.
+    """
+
+    scores: dict[str, float | None]
+    queries: dict[str, dict[str, int]]
+    audit: dict[str, dict[str, float]]
+    per_query: dict[str, np.ndarray]
+    curves: str
+    seconds: float
+
+
+def score_splits(splits: Sequence[Split], codes: Mapping[str, np.ndarray], ks: Sequence[int]) -> Scored:
+    """Score the codes of every split.
+
+    Args:
+        splits: the protocol's, the main one first.
+        codes: digest of a query or database part -> bool (videos, bits).
+        ks: the K of mAP@K, precision@K and recall@K.
+    """
+    started = time.perf_counter()
+    values: dict[str, float | None] = {}
+    per_query: dict[str, np.ndarray] = {}
+    curves: dict[str, Any] = {}
+    queries: dict[str, dict[str, int]] = {}
+    for number, split in enumerate(splits):
+        prefix = "" if number == 0 else f"{split.name}/"
+        relevance = split.relevance
+        scores = evaluate(
+            codes[split.query.digest],
+            codes[split.database.digest],
+            relevance.query_labels,
+            relevance.database_labels,
+            ks=ks,
+            self_index=relevance.self_index,
+        )
+        in_database = relevance.self_index is not None
+        for metric in record_metrics(ks, in_database):
+            values[f"{prefix}{metric}"] = _number(scores.value(metric))
+            if metric.kind == "map" and metric.ties == "expected":
+                per_query[f"{prefix}{metric}"] = scores.per_query(metric).astype(np.float32)
+        curves[split.name] = {by: _columns(scores, by, in_database) for by in ("rank", "radius")}
+        queries[split.name] = _query_counts(scores, split)
+    text = json.dumps(curves, allow_nan=False)
+    seconds = time.perf_counter() - started
+    audits = {split.name: audit(codes[split.database.digest]) for split in splits}
+    return Scored(values, queries, audits, per_query, text, seconds)
+
+
+def _query_counts(scores: Scores, split: Split) -> dict[str, int]:
+    index = split.relevance.self_index
+    counts = {"total": scores.n_queries, "scored": scores.n_scored("keep")}
+    if index is not None:
+        counts |= {"scored_without_self": scores.n_scored("drop"), "not_in_database": int((index < 0).sum())}
+    return counts
+
+
+def _columns(scores: Scores, by: str, in_database: bool) -> dict[str, dict[str, list[float | None]]]:
+    """Return a curve's columns for each handling of self-matches."""
+    return {
+        self_match: {
+            str(name): [_number(value) for value in column]
+            for name, column in scores.precision_recall(by=by, self_match=self_match).items()
+        }
+        for self_match in (("keep", "drop") if in_database else ("keep",))
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a JSON number: None for NaN, which is an undefined precision or a mean over no query."""
+    return None if np.isnan(value) else float(value)
