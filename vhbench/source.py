@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import io
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,9 +71,10 @@ def read_methods(path: Path) -> list[MethodSource]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return a sha256 over a method file and the shared method code that it imports.
+    """Return a sha256 over the code of a method file and of the shared method code that it imports.
 
-    For a file inside a package other than vhbench, every `.py` file of that package counts.
+    Docstrings, comments and blank lines do not count: they change no number. For a file inside a package other than
+    vhbench, every `.py` file of that package counts.
     """
     if _is_builtin(path):
         files = _closure(path)
@@ -84,8 +87,39 @@ def fingerprint(path: Path) -> str:
         files = {path}
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda f: (f.name, str(f))):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        digest.update(file.name.encode() + b"\0" + _code(file.read_bytes()) + b"\0")
     return digest.hexdigest()
+
+
+def _code(source: bytes) -> bytes:
+    """Return a Python file without docstrings, comments and blank lines; what is not Python, as it is.
+
+    Text is cut rather than parsed and written anew, so that every Python version returns the same.
+    """
+    lines = source.splitlines()
+    try:
+        for token in tokenize.tokenize(io.BytesIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][: len(token.line[:column].encode())]
+        docstrings = [node for node in map(_docstring, ast.walk(ast.parse(source))) if node is not None]
+    except (SyntaxError, tokenize.TokenError, ValueError):
+        return source
+    for node in docstrings:
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+        lines[first : last + 1] = [before, *[b""] * (last - first - 1), after] if last > first else [before + after]
+    return b"\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _docstring(node: ast.AST) -> ast.Expr | None:
+    """Return the docstring of a module, class or function."""
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return first
+    return None
 
 
 def _class_values(node: ast.ClassDef) -> dict[str, Any]:

@@ -28,13 +28,57 @@ def changes(folder, file, method="mine.py"):
     """Say whether the method's fingerprint changes with a file."""
     before = fingerprint(folder / method)
     with (folder / file).open("a") as text:
-        text.write("\n# changed\n")
+        text.write("\nCHANGED = True\n")
     return fingerprint(folder / method) != before
 
 
 @pytest.mark.parametrize("file", ["mine.py", "mylayers.py", "mybase.py"])
 def test_it_changes_with_the_file_and_the_shared_modules_it_imports(built_ins, file):
     assert changes(built_ins, file)
+
+
+MINE = '''"""What it is.
+
+Over two lines."""
+import numpy as np  # comment
+
+class Mine:
+    """A café, one line."""; size = 3
+
+    def fit(self, train, ctx):
+        """Fit.
+
+        Args:
+            train: videos.
+        """
+        # why
+        return "# not a comment"
+'''
+TERSE = '''import numpy as np
+class Mine:
+    ; size = 3
+    def fit(self, train, ctx):
+        return "# not a comment"'''
+
+
+def test_docstrings_comments_and_blank_lines_are_not_code():
+    assert source._code(MINE.encode()).decode() == TERSE
+
+
+@pytest.mark.parametrize("text", ["def f(:\n  # odd\n", "x = '''open", "x = 1\0"])
+def test_what_is_not_python_counts_as_it_is(text):
+    assert source._code(text.encode()) == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [("# why", "# because", False), ("Fit.", "Learn.", False), ("size = 3", "size = 4", True), ("# not", "# no", True)],
+)
+def test_it_changes_with_the_code_and_not_with_what_is_said_about_it(tmp_path, old, new, changed):
+    (tmp_path / "mine.py").write_text(MINE)
+    before = fingerprint(tmp_path / "mine.py")
+    (tmp_path / "mine.py").write_text(MINE.replace(old, new))
+    assert (fingerprint(tmp_path / "mine.py") != before) is changed
 
 
 def test_it_does_not_change_with_other_files(built_ins):
