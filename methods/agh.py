@@ -89,6 +89,11 @@ class AGH(Method):
             codes = np.concatenate([codes, second_layer(values, self.thresholds_) >= 0], axis=1)
         return codes[:, : self.bits]
 
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """Means and distances to all anchors; encoding also projects; see `cost.StatesOperations`."""
+        weights = frames * dim + 2 * dim * self.anchors
+        return weights, weights + 2 * self.neighbours * -(-self.bits // self.layers)
+
 
 def weights_of(means: np.ndarray, mean: np.ndarray, graph: AnchorGraph) -> scipy.sparse.csr_array:
     """Return mean frames' weights on the anchors, computed in float64 and in blocks.

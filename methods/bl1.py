@@ -46,7 +46,8 @@ class BL1(VariationalHashing):
         recon_weight: alpha_2 of Eq. 2 (IV-C).
         frames_per_video: frames of each video in an epoch; all where it has no more (this project's choice).
         dropout: rate in the decoder (this project's choice).
-        start_at_mean: the last biases start at the training set's mean frame, as in UVVH; off: at 0.
+        start_at_mean: the last biases start at the training set's mean frame, as in UVVH (this project's
+            choice); off: at 0.
     """
 
     name = "bl1"

@@ -40,9 +40,10 @@ class BL2(VariationalHashing):
         weight_decay: L2 term of Adam (IV-C).
         kl_weight: alpha_1 of Eq. 2 in the second stage (IV-C).
         recon_weight: alpha_2 of Eq. 2 (IV-C).
-        intermediate: size of t_p (Eq. 11); 0 leaves it out.
+        intermediate: size of t_p (Eq. 11, Table I); 0 leaves it out.
         dropout: rate on t_p, t_hat and the decoder LSTM's output (this project's choice).
-        start_at_mean: the read-out's biases start at the training set's mean frame, as in UVVH; off: at 0.
+        start_at_mean: the read-out's biases start at the training set's mean frame, as in UVVH (this project's
+            choice); off: at 0.
     """
 
     name = "bl2"

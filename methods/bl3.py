@@ -40,12 +40,12 @@ class BL3(VariationalHashing):
         weight_decay: L2 term of Adam (IV-C).
         kl_weight: alpha_1 of Eq. 2 in the second stage (IV-C).
         recon_weight: alpha_2 of Eq. 2 (IV-C).
-        intermediate: size of t_p (Eq. 11); 0 leaves it out.
+        intermediate: size of t_p (Eq. 11, Table I); 0 leaves it out.
         dropout: rate in the decoder (this project's choice).
         lengths: "mirror" or "literal", as in UVVH.
         bounded: end the decoder in batch normalisation and tanh, see above (this project's choice: off).
-        start_at_mean: the last biases start at the training set's mean frame, as in UVVH; off: at 0. No effect where
-            `bounded`: batch normalisation takes the mean away.
+        start_at_mean: the last biases start at the training set's mean frame, as in UVVH (this project's
+            choice); off: at 0. No effect where `bounded`: batch normalisation takes the mean away.
     """
 
     name = "bl3"

@@ -47,16 +47,18 @@ class DH(NeuralMethod):
         bits: code length k.
         epochs: passes over the training set: 50 for the autoencoder (this project's choice) and 40 for the hashing
             layers (a public re-implementation).
-        pretraining: share of the epochs that train the autoencoder; the last epoch always trains the hashing layers.
+        pretraining: share of the epochs that train the autoencoder (this project's choice); the last epoch
+            always trains the hashing layers.
         batch_size: videos a step (this project's choice).
         lr: Adam's learning rate for the autoencoder (this project's choice).
         weight_decay: L2 term of Adam on the autoencoder (released code).
         hash_lr: Adam's learning rate for the hashing layers (a public re-implementation).
         hidden: units of the encoder and of the decoder LSTM (this project's choice).
-        variance_weight: lambda_1, see above; 100 is the paper's number taken with a mean instead of a sum.
+        variance_weight: lambda_1, see above (the paper's number, taken with a mean for its sum).
         orthogonality_weight: lambda_2 (paper).
         norm_weight: lambda_3 (paper).
-        start_at_mean: the autoencoder's read-out starts at the training set's mean frame, as in UVVH; off: at 0.
+        start_at_mean: the autoencoder's read-out starts at the training set's mean frame, as in UVVH (this project's
+            choice); off: at 0.
     """
 
     name = "dh"

@@ -53,6 +53,11 @@ class ITQ(Method):
         self.check_fitted()
         return project(videos.mean_frames(), self.mean_, self.directions_) >= 0
 
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """Means, scatter, a projection, two products a rotation; encoding projects; see `cost.StatesOperations`."""
+        encode = frames * dim + 2 * dim * self.bits
+        return encode + 2 * dim**2 + self.iterations * 4 * self.bits**2, encode
+
 
 def learn_rotation(projected: np.ndarray, iterations: int, rng: np.random.Generator) -> np.ndarray:
     """Return the orthogonal R that ITQ reaches; ||sign(V R) - V R|| in the Frobenius norm falls with each iteration.

@@ -44,9 +44,9 @@ class JTAE(NeuralMethod):
         batch_size: videos a step (as UVVH).
         lr: Adam's learning rate (this project's choice, see above).
         weight_decay: L2 term of Adam (as UVVH).
-        appearance: "per_frame" or "shared", see above.
+        appearance: "per_frame" (this project's choice) or "shared", see above.
         appearance_weight: weight of the appearance decoder's error (this project's choice).
-        start_at_mean: the read-outs' biases start at the training set's mean frame; off: at 0.
+        start_at_mean: the read-outs' biases start at the training set's mean frame (this project's choice); off: at 0.
     """
 
     name = "jtae"

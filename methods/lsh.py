@@ -46,3 +46,7 @@ class LSH(Method):
         """Return the signs of the projections; see `Method.encode`."""
         self.check_fitted()
         return project(videos.mean_frames(), self.mean_, self.directions_) >= 0
+
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """Means; encoding also projects; see `cost.StatesOperations`."""
+        return frames * dim, frames * dim + 2 * dim * self.bits

@@ -125,6 +125,13 @@ class MFH(Method):
                 parts.append(values.mean(axis=1) >= 0)
         return np.concatenate(parts)
 
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """A frame's projection, distances to anchors, Gram blocks; encoding projects; see `cost.StatesOperations`."""
+        size = min(self.components, dim) or dim
+        reduce = 2 * dim * size if self.components else 0
+        block = 2 * size * self.anchors + 2 * size * self.neighbours + 2 * size**2
+        return frames * (dim + reduce + block), 2 * frames * dim * self.bits
+
     def _check(self) -> None:
         if self.alpha < 0 or self.beta <= 0 or self.gamma <= 0:
             raise MethodError(

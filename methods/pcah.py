@@ -47,3 +47,7 @@ class PCAH(Method):
         """Return the signs of the components; see `Method.encode`."""
         self.check_fitted()
         return project(videos.mean_frames(), self.mean_, self.directions_) >= 0
+
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """Means and the scatter matrix; encoding projects; see `cost.StatesOperations`."""
+        return frames * dim + 2 * dim**2, frames * dim + 2 * dim * self.bits

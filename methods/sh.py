@@ -64,6 +64,11 @@ class SH(Method):
         codes: np.ndarray = np.sin(np.pi / 2 + self.frequencies_ * (values - self.starts_)) >= 0
         return codes
 
+    def operations(self, frames: int, dim: int) -> tuple[float, float]:
+        """Means, the scatter matrix, a projection; encoding projects; see `cost.StatesOperations`."""
+        encode = frames * dim + 2 * dim * self.bits
+        return encode + 2 * dim**2, encode
+
 
 def smoothest_modes(widths: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the sides and the modes of the eigenfunctions with the smallest eigenvalues, smallest first.

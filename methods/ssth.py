@@ -49,7 +49,7 @@ class SSTH(NeuralMethod):
             FCVID).
         weight_decay: L2 term of Adam (this project's choice, see above).
         mean_weight: weight of the mean frame's error relative to a frame's in the code's sums (code: 200).
-        leak_cell: start the decoders from the encoder's last cell, as the code does.
+        leak_cell: start the decoders from the encoder's last cell, as released (this project's choice: off).
         start_at_mean: the read-outs' biases start at the training set's mean frame; off: at 0, as in the code.
     """
 

@@ -63,8 +63,8 @@ class SSVH(NeuralMethod):
         dissimilar: s_ij of videos that are not neighbours: 0 (released) or -1 (the paper).
         pairwise_weight: w, the share of the pairwise loss; the reconstruction has the rest (released).
         quantization_weight: q (released).
-        leak_cell: start the decoders from the encoder's cell, see above.
-        crossed_decoders: repeat the released forward decoder's mistake, see above.
+        leak_cell: start the decoders from the encoder's cell, see above (this project's choice: off; released: on).
+        crossed_decoders: repeat the released forward decoder's mistake, see above (this project's choice: off).
     """
 
     name = "ssvh"

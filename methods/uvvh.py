@@ -47,11 +47,12 @@ class UVVH(VariationalHashing):
         weight_decay: L2 term of Adam (IV-C).
         kl_weight: alpha_1 of Eq. 2 in the second stage (IV-C).
         recon_weight: alpha_2 of Eq. 2 (IV-C).
-        intermediate: size of t_p (Eq. 11); 0 leaves it out (Table VI).
-        dropout: rate in the decoder.
-        quantization_weight: alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient.
-        lengths: "mirror" or "literal", see above.
-        start_at_mean: the read-out's biases start at the training set's mean frame; off: at 0.
+        intermediate: size of t_p (Eq. 11, Table I); 0 leaves it out (Table VI).
+        dropout: rate in the decoder (the rate is this project's choice).
+        quantization_weight: alpha_3 of Eq. 19 (`uvvh-q`'s is this project's choice); above 0 the decoder sees z and
+            there is no straight-through gradient.
+        lengths: "mirror" (this project's choice) or "literal" (Table I), see above.
+        start_at_mean: the read-out's biases start at the training set's mean frame (this project's choice); off: at 0.
     """
 
     name = "uvvh"

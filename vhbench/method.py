@@ -152,7 +152,9 @@ class Method(abc.ABC):
       the global random state stays untouched.
 
     You may also set `tags` (what the method can do) and `reference` (the paper), and override `save` and `load` when
-    the learnt state is more than arrays. Neural methods subclass `vhbench.training.NeuralMethod` instead.
+    the learnt state is more than arrays. `describe` counts operations by running torch; a method that computes
+    elsewhere may say its own (`vhbench.cost.StatesOperations`). Neural methods subclass
+    `vhbench.training.NeuralMethod` instead.
     """
 
     name: ClassVar[str]

@@ -10,6 +10,7 @@ from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext, Method, Tags
 from vhbench.methods.itq import ITQ
 from vhbench.methods.uvvh import UVVH
+from vhbench.registry import Registry
 from vhbench.training import NeuralMethod
 from vhbench.videos import VideoSet
 
@@ -272,6 +273,30 @@ def test_operations_that_cannot_be_counted_are_what_the_method_states():
     assert (cost.training.flops, cost.encoding.flops) == (None, None)
     cost = measure(Stating(BITS), FRAMES, DIM)
     assert (cost.training.flops, cost.encoding.flops) == ((1000.0 * FRAMES,), (2.0 * DIM * BITS,))
+
+
+MEAN = 25 * 4096  # additions
+SCATTER = 2 * 4096 * 4096
+PROJECTION = 2 * 4096 * 64
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "encoding"),
+    [
+        ("lsh", MEAN, MEAN + PROJECTION),
+        ("pcah", MEAN + SCATTER, MEAN + PROJECTION),
+        ("itq", MEAN + SCATTER + PROJECTION + 50 * (2 * 64 * 64 + 2 * 64 * 64), MEAN + PROJECTION),
+        ("sh", MEAN + SCATTER + PROJECTION, MEAN + PROJECTION),
+        ("agh", MEAN + 2 * 4096 * 300, MEAN + 2 * 4096 * 300 + 2 * 3 * 64),
+        (
+            "mfh",  # the mean; then 512 components, distances to 500 anchors, 5 of them times X, X'X
+            25 * (4096 + 2 * 4096 * 512 + 2 * 512 * 500 + 2 * 5 * 512 + 2 * 512 * 512),
+            25 * PROJECTION,
+        ),
+    ],
+)
+def test_operations_that_the_shallow_methods_state(name, training, encoding):
+    assert Registry().method(name).make(64).operations(25, 4096) == (training, encoding)
 
 
 def test_itq_learns_a_mean_and_a_direction_a_bit():
