@@ -67,6 +67,7 @@ class Cell:
         splits: the protocol's data, opened.
         state: "missing", "running", "done", "stale", "failed" or "skipped".
         record: what the store has, if anything.
+        asked: the method and the protocol as the user named them: by these another process finds them again.
     """
 
     spec: RunSpec
@@ -75,6 +76,7 @@ class Cell:
     splits: Sequence[Split]
     state: str
     record: Record | None
+    asked: tuple[str, str] = ("", "")
 
     @property
     def label(self) -> str:
@@ -98,7 +100,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
         protocol = registry.protocol(name)
         splits = protocol.load(data, allow_counts=grid.allow_counts)
         digests = {split.name: split.digests() for split in splits}
-        for entry in entries:
+        for method, entry in entries.items():
             values = params[entry.name]
             budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
             for bits in dict.fromkeys(grid.bits):
@@ -114,11 +116,27 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                         version=protocol.version,
                         splits=digests,
                     )
-                    record = store.read(spec)
-                    state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
-                    cells.append(Cell(spec, entry, protocol, splits, state, record))
+                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name)))
     cells.sort(key=lambda cell: cell.splits[0].in_domain is not None)
     return cells
+
+
+def make_cell(
+    spec: RunSpec,
+    entry: MethodEntry,
+    protocol: Protocol,
+    splits: Sequence[Split],
+    store: Store,
+    asked: tuple[str, str],
+) -> Cell:
+    """Return a run with its state in the store.
+
+    Raises:
+        StoreError: its record is damaged or belongs to another run.
+    """
+    record = store.read(spec)
+    state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
+    return Cell(spec, entry, protocol, splits, state, record, asked)
 
 
 def check_rerun(rerun: str) -> None:
@@ -143,27 +161,31 @@ def _state(record: Record, entry: MethodEntry) -> str:
     return "done" if record.data.get("method", {}).get("fingerprint") == entry.fingerprint else "stale"
 
 
-def _entries(grid: Grid, registry: Registry) -> list[MethodEntry]:
-    """Return the grid's methods, each once; `all` stands for every usable one."""
+def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:
+    """Return the grid's methods, each once, by the name given; `all` stands for every usable one."""
     usable = [entry.name for entry in registry.methods() if not entry.broken]
     names = [name for method in grid.methods for name in (usable if method == "all" else [method])]
     found: dict[str, MethodEntry] = {}
-    for entry in map(registry.method, dict.fromkeys(names)):
-        if found.setdefault(entry.name, entry) is not entry:
+    given: dict[str, MethodEntry] = {}
+    for name in dict.fromkeys(names):
+        entry = registry.method(name)
+        if entry.name not in found:
+            found[entry.name] = given[name] = entry
+        elif found[entry.name] is not entry:
             origins = f"{found[entry.name].origin} and {entry.origin}"
             raise UsageError(f"--method names two methods {entry.name!r} ({origins}): run them with different --out.")
-    return list(found.values())
+    return given
 
 
-def _params(grid: Grid, registry: Registry, entries: Sequence[MethodEntry]) -> dict[str, dict[str, Any]]:
+def _params(grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry]) -> dict[str, dict[str, Any]]:
     """Return every method's hyper-parameters, those of the grid in place of the defaults."""
-    changed: dict[str, dict[str, str]] = {entry.name: {} for entry in entries}
+    changed: dict[str, dict[str, str]] = {entry.name: {} for entry in entries.values()}
     for method, values in grid.params.items():
         entry = registry.method(method)
-        if entry not in entries:
+        if entry not in entries.values():
             raise UsageError(f"--set names {method}, which this grid does not run: add it to --method.")
         changed[entry.name] |= values
-    return {entry.name: resolve_params(entry, changed[entry.name]) for entry in entries}
+    return {entry.name: resolve_params(entry, changed[entry.name]) for entry in entries.values()}
 
 
 def _check(grid: Grid) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,66 @@ class Observer:
     def finished(self, cell: Cell, record: Record | None) -> None:
         """A run is recorded; None: another process works on it."""
 
+    def said(self, text: str, cell: Cell | None = None) -> None:
+        """A launcher has something to say, of a run or of the grid."""
 
-def run_cells(cells: Sequence[Cell], store: Store, settings: Settings, launcher: Launcher, observer: Observer) -> None:
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a grid's methods and videos come from: by this another process finds them again.
+
+    Attributes:
+        data: the folder of the feature files, if one was named.
+        plugins: files with further methods.
+        allow_counts: files of another size than a protocol expects were let pass.
+    """
+
+    data: Path | None = None
+    plugins: Sequence[Path | str] = ()
+    allow_counts: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a launcher gets beside the cells. Called with a cell it does that run, here and now.
+
+    A launcher that uses other processes hands them `vhbench.launch.jobs.job_of(cell, work)` instead.
+    """
+
+    store: Store
+    settings: Settings
+    observer: Observer
+    sources: Sources
+
+    def __call__(self, cell: Cell) -> Record | None:
+        """Do one run, as `run_cell`."""
+        return run_cell(cell, self.store, self.settings, self.observer)
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    store: Store,
+    settings: Settings,
+    launcher: Launcher,
+    observer: Observer,
+    sources: Sources = Sources(),
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Do the cells; their results are in the store afterwards.
 
+    Args:
+        cells: the runs.
+        store: where their results go.
+        settings: how they are done.
+        launcher: works them off.
+        observer: hears what happens.
+        sources: where their methods and videos come from.
+        options: the launcher's own.
+
     Raises:
-        VhbenchError: the store cannot be written.
+        VhbenchError: the store cannot be written, or the launcher refuses an option.
     """
-    launcher(cells, lambda cell: run_cell(cell, store, settings, observer))
+    launcher(cells, Work(store, settings, observer, sources), **(options or {}))
 
 
 def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -> Record | None:
@@ -82,6 +135,27 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
         record = _attempt(cell, folder, store, settings, observer)
         observer.finished(cell, record)
         return record
+
+
+def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | None:
+    """Record a run as failed whose process ended before it could do so itself; for launchers.
+
+    Args:
+        cell: the run, as it was planned.
+        store: where it is recorded.
+        reason: what ended the process, in one sentence.
+        printed: the last that it printed.
+
+    Returns:
+        The new record; the one that is there where the run, or another process, has recorded it after all; None where
+        another process does it.
+    """
+    with store.claim(cell.spec) as folder:
+        current = store.read(cell.spec) if folder else None
+        if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
+            return current
+        base = {**_base_record(cell), "status": "failed", "reason": reason}
+        return folder.publish(base, texts={"traceback.txt": printed})
 
 
 def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, observer: Observer) -> Record:
