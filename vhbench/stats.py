@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 RESAMPLES = 10_000
 BLOCK = 2**22  # numbers of a block of random weights, of 8 bytes each
@@ -145,7 +146,8 @@ def _weighted_sums(values: np.ndarray, draw: Draw, resamples: int, seed: int) ->
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, not {resamples}.")
     rng = np.random.default_rng(seed)
-    return np.vstack([draw(rng, block, len(values)) @ values for block in _blocks(resamples, len(values))])
+    with threadpool_limits(1, "blas"):  # threads that wait for a busy core make such products ten times slower
+        return np.vstack([draw(rng, block, len(values)) @ values for block in _blocks(resamples, len(values))])
 
 
 def _blocks(resamples: int, queries: int) -> Iterator[int]:
@@ -156,9 +158,10 @@ def _blocks(resamples: int, queries: int) -> Iterator[int]:
 
 def _counts(rng: np.random.Generator, samples: int, queries: int) -> np.ndarray:
     """Return how often each query is drawn, with replacement, in each sample; shape (samples, queries)."""
-    drawn = rng.integers(queries, size=(samples, queries))
-    drawn += np.arange(0, samples * queries, queries)[:, None]
-    return np.bincount(drawn.ravel(), minlength=samples * queries).reshape(samples, queries).astype(np.float64)
+    counts = np.empty((samples, queries))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(queries, size=queries), minlength=queries)
+    return counts
 
 
 def _coins(rng: np.random.Generator, samples: int, queries: int) -> np.ndarray:
