@@ -166,5 +166,7 @@ def _counts(rng: np.random.Generator, samples: int, queries: int) -> np.ndarray:
 
 def _coins(rng: np.random.Generator, samples: int, queries: int) -> np.ndarray:
     """Return 0 or 1 for each query in each sample; shape (samples, queries)."""
-    tossed = rng.integers(256, size=(samples, -(-queries // 8)), dtype=np.uint8)
-    return np.unpackbits(tossed, axis=1, count=queries).astype(np.float64)
+    words = rng.integers(
+        2**64, size=(samples, -(-queries // 64)), dtype=np.uint64
+    )  # whole: no bits lost between blocks
+    return np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, count=queries).astype(np.float64)
