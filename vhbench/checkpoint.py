@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 import time
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from vhbench.files import atomic_write
+from vhbench.files import atomic_write, set_aside
+from vhbench.record import read_error
+
+DIGEST_MARK = b"sha256:"  # the file ends in this and the hexadecimal sha256 of all before it
+TRAILER = len(DIGEST_MARK) + 64
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoint:
     """The state of one unfinished training, kept as `state.pt` in a folder of its own.
 
-    Tensors and plain values only: it is read with `weights_only=True` and cannot run code.
+    Tensors and plain values only: it is read with `weights_only=True` and cannot run code. Nothing in the file is
+    looked at before its digest has been checked; a damaged file is set aside as `state.pt.damaged-1`.
 
     Args:
         folder: made on the first save.
@@ -40,25 +49,59 @@ class Checkpoint:
         import torch
 
         with atomic_write(self.path) as file:
+            digested = _Digested(file)
             try:
-                torch.save({"key": self._key, "state": state}, file)
+                torch.save({"key": self._key, "state": state}, cast(IO[bytes], digested))
             except RuntimeError as error:
                 if isinstance(error.__context__, OSError):  # torch hides a full disk behind an error of its own
                     raise error.__context__ from None
                 raise
+            file.write(DIGEST_MARK + digested.sha256.hexdigest().encode())
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """Return the saved state, or None where there is none, it is damaged, or it belongs to another run or code."""
+        """Return the saved state, or None where there is none, it is damaged, or it belongs to another run or code.
+
+        Raises:
+            StoreError: the file cannot be read, or is damaged and cannot be renamed.
+        """
         import torch
 
-        if not self.path.is_file():
+        try:
+            content = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise read_error(self.path, error) from error
+        state, digest = content[:-TRAILER], content[-TRAILER:]
+        if digest != DIGEST_MARK + hashlib.sha256(state).hexdigest().encode():
+            self._set_aside("its sha256 is not the one at its end")
             return None
         try:
-            with zipfile.ZipFile(self.path) as archive:  # torch's file is a zip; torch itself skips the checksums
-                if archive.testzip() is not None:
-                    return None
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
             return saved["state"] if saved["key"] == self._key else None
-        except Exception:  # damage has many faces; training starts over and comes to the same result
+        except Exception:  # a file with a right digest that no vhbench wrote: pickled code is refused here
+            self._set_aside("it holds something else than tensors and plain values")
             return None
+
+    def _set_aside(self, what: str) -> None:
+        """Rename the damaged file and say so; training starts over and comes to the same result."""
+        aside = set_aside(self.path)
+        log.warning("%s is damaged (%s): set aside as %s; training starts over.", self.path, what, aside.name)
+
+
+class _Digested(io.RawIOBase):
+    """A file that is being written, and the sha256 of what has been."""
+
+    def __init__(self, file: IO[bytes]):
+        self.sha256 = hashlib.sha256()
+        self._file = file
+
+    def writable(self) -> bool:
+        """It is for writing."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Write and digest."""
+        self.sha256.update(content)
+        return self._file.write(content)

@@ -15,6 +15,7 @@ from typing import IO, Any
 from vhbench.errors import StoreError
 
 TEMPORARY = ".tmp-"  # prefix of files that are being written
+DAMAGED = ".damaged-"  # in the names of files that were set aside
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.name, dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
@@ -36,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -51,6 +52,59 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode() + b"\n")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and the parents it lacks, each flushed to disk: a power cut must not take a record's folder away.
+
+    Raises:
+        OSError: one of them cannot be made.
+    """
+    missing = []
+    while not path.is_dir() and path != path.parent:
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk: what was made, renamed or removed in it survives a power cut."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written but not read, and so not flushed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what file systems say that cannot flush folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to its `aside_name` and return its new path.
+
+    Raises:
+        StoreError: it cannot be renamed.
+    """
+    aside = aside_name(path)
+    try:
+        path.rename(aside)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    return aside
+
+
+def aside_name(path: Path) -> Path:
+    """Return the path for a damaged file: `<name>.damaged-<n>`, with the first n from 1 that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}{DAMAGED}{number}")).exists():
+        number += 1
+    return aside
+
+
 def write_error(path: Path, error: OSError) -> StoreError:
     """Turn an operating system's refusal to write into one sentence that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -59,6 +113,16 @@ def write_error(path: Path, error: OSError) -> StoreError:
         return StoreError(f"Cannot write {path}: a part of this path is a file, not a folder. Choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return StoreError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.")
+    if error.errno == errno.EFBIG:
+        return StoreError(
+            f"Cannot write {path}: it would be larger than this file system or `ulimit -f` allows. Raise the limit or "
+            "choose another folder, and run the same command again."
+        )
+    if error.errno == errno.ESTALE:
+        return StoreError(
+            f"Cannot write {path}: the file server has lost track of it ({error.strerror}). Check that the folder is "
+            "still there and mounted, and run the same command again."
+        )
     return StoreError(f"Cannot write {path}: {error.strerror or error}.")
 
 
@@ -80,11 +144,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

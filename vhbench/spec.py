@@ -61,8 +61,7 @@ class RunSpec:
     @cached_property
     def id(self) -> str:
         """The sha256 of the canonical JSON form."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.to_json())
 
     @property
     def folder(self) -> str:
@@ -72,6 +71,16 @@ class RunSpec:
     def to_json(self) -> dict[str, Any]:
         """Return the specification as plain JSON values."""
         return asdict(self)
+
+
+def digest_of(spec: Mapping[str, Any]) -> str:
+    """Return the sha256 of a specification's canonical JSON form: the run's id.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def resolve_budget(name: str, epochs: int | None, published: int | None) -> Budget:

@@ -7,59 +7,43 @@ import errno
 import fcntl
 import io
 import json
+import logging
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vhbench.errors import StoreError
-from vhbench.files import TEMPORARY, atomic_write, sha256_of, write_error, write_json
+from vhbench.files import (
+    DAMAGED,
+    TEMPORARY,
+    aside_name,
+    atomic_write,
+    make_folder,
+    set_aside,
+    sha256_of,
+    sync_folder,
+    write_error,
+    write_json,
+)
 from vhbench.method import Epoch
+from vhbench.record import RECORD, SCHEMA, DamagedError, Record, read_error, read_record
 from vhbench.spec import RunSpec
 
-SCHEMA = "vhbench.run/1"
-RECORD = "run.json"
+__all__ = ["LOCK", "RECORD", "SCHEMA", "DamagedError", "Record", "RunFolder", "Store", "is_locked", "read_record"]
+
 LOCK = ".lock"
 LOCK_TRIES, LOCK_PAUSE = 5, 0.02  # seconds
 HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what `flock` says of a lock that another process holds
-KEYS = {"id", "spec", "status", "reason", "method"}  # a record without these is not one
-DONE_KEYS = {"scores", "queries", "budget", "changed", "synthetic", "timing", "environment"}
-SPEC_KEYS = {field.name for field in fields(RunSpec)}
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # what it says on a file system that has none
 ARTEFACTS = ("codes.npz", "per_query.npz", "curves.json", "traceback.txt")
 
-
-@dataclass(frozen=True)
-class Record:
-    """One `run.json`.
-
-    Attributes:
-        folder: the run's folder.
-        data: the file's content; `results/README.md` describes its keys.
-    """
-
-    folder: Path
-    data: Mapping[str, Any]
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        """The run's specification."""
-        return self.data["spec"]  # type: ignore[no-any-return]
-
-    @property
-    def status(self) -> str:
-        """One of "done", "failed" and "skipped"."""
-        return str(self.data["status"])
-
-    @property
-    def scores(self) -> Mapping[str, float | None]:
-        """Full metric name -> number; names of further splits are prefixed with `split/`."""
-        return self.data.get("scores", {})  # type: ignore[no-any-return]
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -71,11 +55,12 @@ class Store:
 
     def __init__(self, root: Path | str):
         self.root = Path(root)
+        self._whole: set[tuple[Any, ...]] = set()  # runs whose files this process has compared with their digests
 
     def check_writable(self) -> None:
         """Raise StoreError, before any work is done, unless runs can be written."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
             raise write_error(self.root, error) from error
@@ -85,47 +70,82 @@ class Store:
         return self.root / spec.folder
 
     def read(self, spec: RunSpec) -> Record | None:
-        """Return the run's record, or None where it has none.
+        """Return the run's record, or None where it has none or is damaged; damage is named in a message.
+
+        The files beside the record are read too and compared with their digests: a run that is called done is whole.
 
         Raises:
-            StoreError: the record is damaged or belongs to another run.
+            StoreError: the record cannot be read or belongs to another run.
         """
-        path = self.path(spec) / RECORD
-        if not path.exists():
+        try:
+            return self._read(spec)
+        except DamagedError as error:
+            if not self.is_claimed(spec):  # else it is being done again
+                log.warning("%s", error)
             return None
-        record = read_record(path)
+
+    def _read(self, spec: RunSpec) -> Record | None:
+        path = self.path(spec) / RECORD
+        try:
+            record = read_record(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         if record.data["id"] != spec.id:
             raise StoreError(f"{path} belongs to another run (its id does not match): move the folder away.")
+        files = (record.folder, *record.digests.items())
+        if files not in self._whole:
+            record.check_digests()
+            self._whole.add(files)
         return record
 
     def records(self) -> tuple[list[Record], list[str]]:
-        """Return every readable record, in order of their folders, and a sentence for each unreadable one."""
+        """Return every readable record, in order of their folders, and a sentence for each unreadable one.
+
+        Of the files beside a record only the sizes are compared: a listing must not read gigabytes.
+        """
         found, problems = [], []
-        for path in sorted(self.root.glob(f"*/*/*/{RECORD}")):
+        try:
+            paths = sorted(self.root.glob(f"*/*/*/{RECORD}"))
+        except OSError as error:
+            raise read_error(self.root, error) from error
+        for path in paths:
             try:
-                found.append(read_record(path))
+                record = read_record(path)
+                record.check_sizes()
+            except FileNotFoundError:  # it is being done again
+                continue
             except StoreError as error:
-                problems.append(str(error))
+                if not (isinstance(error, DamagedError) and is_locked(path.with_name(LOCK))):
+                    problems.append(str(error))
+            else:
+                found.append(record)
         return found, problems
 
     @contextlib.contextmanager
     def claim(self, spec: RunSpec) -> Iterator[RunFolder | None]:
         """Hold the run's lock while the block runs; yield None if another process holds it.
 
-        The operating system drops the lock when its owner dies, so a killed run is free at once.
+        The operating system drops the lock when its owner dies, so a killed run is free at once. A damaged record is
+        set aside, and so is a record with a damaged file beside it, together with that file.
+
+        Raises:
+            StoreError: the folder cannot be written or locked.
         """
         folder = self.path(spec)
-        try:
-            descriptor = _lock(folder / LOCK)
-        except OSError as error:
-            raise write_error(folder, error) from error
+        descriptor = _lock(folder / LOCK)
         if descriptor is None:
             yield None
             return
         try:
-            yield RunFolder(folder)
+            claimed = RunFolder(folder)
+            try:
+                self._read(spec)
+            except DamagedError as error:
+                claimed.set_aside(error)
+            yield claimed
         finally:
-            (folder / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a lock file that nobody holds is no harm
+                (folder / LOCK).unlink(missing_ok=True)
             os.close(descriptor)
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only if it is empty: nothing was done
@@ -141,21 +161,39 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         for left in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed while writing
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                left.unlink()
 
     @property
     def checkpoint(self) -> Path:
         """The folder of the run's checkpoint."""
         return self.path / "checkpoint"
 
+    def set_aside(self, damage: DamagedError) -> None:
+        """Rename a damaged file, and the record with it, to `<name>.damaged-<n>`; say so."""
+        # the record goes first: from then on the run counts as not done, also after a kill
+        names = dict.fromkeys((RECORD, damage.path.name))
+        moved = [set_aside(path).name for name in names if (path := self.path / name).exists()]
+        log.warning("set aside in %s: %s; the run is done again", self.path, ", ".join(moved))
+
     def log_epoch(self, epoch: Epoch) -> None:
         """Append an epoch to `train.jsonl`; lines of this and later epochs, from before a kill, are dropped."""
         path = self.path / "train.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() and epoch.number > 1 else []
-        lines = lines[: epoch.number - 1]
+        before = self._epochs(path) if epoch.number > 1 else {}
+        lines = [line for number, line in before.items() if number < epoch.number]
         line = {"epoch": epoch.number, "loss": epoch.loss, **epoch.parts, "seconds": round(epoch.seconds, 3)}
         with atomic_write(path) as file:
             file.write("".join(f"{text}\n" for text in [*lines, json.dumps(line)]).encode())
+
+    def _epochs(self, path: Path) -> dict[int, str]:
+        """Return the lines of the log by epoch; a log that is damaged is set aside, and its sound lines stay."""
+        if not path.is_file():
+            return {}
+        lines = path.read_bytes().decode(errors="replace").splitlines()
+        by_epoch = {number: line for line in lines if (number := _epoch_of(line)) is not None}
+        if len(by_epoch) < len(lines):
+            log.warning("%s is damaged: set aside as %s", path, set_aside(path).name)
+        return by_epoch
 
     def publish(
         self,
@@ -167,60 +205,45 @@ class RunFolder:
         """Write the run's files and, last of all, its record; then remove the checkpoint.
 
         Args:
-            record: content of `run.json`; `files` (name -> sha256) is added.
+            record: content of `run.json`; `files` (name -> sha256) and `sizes` (name -> bytes) are added.
             arrays: name of an `.npz` file -> its arrays.
             texts: name of a text file -> its content.
         """
-        (self.path / RECORD).unlink(missing_ok=True)  # of an earlier try: files and record must not mix
-        names = []
-        for name, content in (arrays or {}).items():
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **content)
-            names.append(self._write(name, buffer.getvalue()))
-        for name, text in (texts or {}).items():
-            names.append(self._write(name, text.encode()))
-        for name in ARTEFACTS:
-            if name not in names:
-                (self.path / name).unlink(missing_ok=True)
-        record = {**record, "files": {name: sha256_of(self.path / name) for name in names}}
+        try:
+            (self.path / RECORD).unlink(missing_ok=True)  # of an earlier try: files and record must not mix
+            sync_folder(self.path)
+            names = self._write_files(arrays or {}, texts or {})
+            paths = {name: self.path / name for name in names}
+            digests = {name: sha256_of(path) for name, path in paths.items()}
+            sizes = {name: path.stat().st_size for name, path in paths.items()}
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        record = {**record, "files": digests, "sizes": sizes}
         write_json(self.path / RECORD, record)
-        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        self._remove_checkpoint()
         return Record(self.path, record)
 
-    def _write(self, name: str, content: bytes) -> str:
-        with atomic_write(self.path / name) as file:
-            file.write(content)
-        return name
+    def _write_files(self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> list[str]:
+        """Write what stands beside the record, remove what another status left there, and return the names."""
+        contents = {name: text.encode() for name, text in texts.items()}
+        for name, content in arrays.items():
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **content)
+            contents[name] = buffer.getvalue()
+        for name, data in contents.items():
+            with atomic_write(self.path / name) as file:
+                file.write(data)
+        for name in ARTEFACTS:
+            if name not in contents:
+                (self.path / name).unlink(missing_ok=True)
+        return [*contents]
 
-
-def read_record(path: Path) -> Record:
-    """Read one `run.json`.
-
-    Raises:
-        StoreError: it is unreadable, not JSON, or not a record of this schema.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged (not JSON): move the folder away and run again.") from error
-    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
-        raise StoreError(
-            f"{path} has schema {data['schema']!r}; this vhbench reads {SCHEMA!r}: use the version that wrote it, or "
-            "move the folder away and run again."
-        )
-    if not _is_record(data):
-        raise StoreError(f"{path} is not a run record: move the folder away and run again.")
-    return Record(path.parent, data)
-
-
-def _is_record(data: Any) -> bool:
-    if not isinstance(data, dict) or "schema" not in data or not data.keys() >= KEYS:
-        return False
-    if not all(isinstance(data[key], dict) for key in ("spec", "method")) or not data["spec"].keys() >= SPEC_KEYS:
-        return False
-    return data["status"] != "done" or (data.keys() >= DONE_KEYS and isinstance(data["scores"], dict))
+    def _remove_checkpoint(self) -> None:
+        """Remove the checkpoint's folder; a checkpoint that was set aside stays beside the record."""
+        for damaged in self.checkpoint.glob(f"*{DAMAGED}*"):
+            with contextlib.suppress(OSError):
+                damaged.rename(aside_name(self.path / damaged.name.partition(DAMAGED)[0]))
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
 
 
 def is_locked(path: Path) -> bool:
@@ -238,11 +261,36 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def _epoch_of(line: str) -> int | None:
+    """Return which epoch a line of `train.jsonl` is about, or None if it is none."""
+    try:
+        number = json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return number if isinstance(number, int) else None
+
+
 def _lock(path: Path) -> int | None:
-    """Take the lock and return its descriptor, or None if another process holds it."""
+    """Take the lock and return its descriptor, or None if another process holds it.
+
+    Raises:
+        StoreError: the folder cannot be written, or its file system has no locks.
+    """
+    try:
+        return _try_lock(path)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise write_error(path.parent, error) from error
+        raise StoreError(
+            f"Cannot lock {path}: {error.strerror}. Without locks two processes could do the same run: choose an --out "
+            "on a file system that has them (a local disk, NFS 4 with its lock service, Lustre mounted with flock)."
+        ) from error
+
+
+def _try_lock(path: Path) -> int | None:
     for _ in range(LOCK_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            make_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # the owner before us has just removed the empty folder
             continue

@@ -21,8 +21,9 @@ SPEC = RunSpec("m", {}, 8, 0, {"epochs": None, "videos": None}, "float32", "toy"
 OTHER = dataclasses.replace(SPEC, seed=1)
 RECORD_OF = {
     "schema": store_module.SCHEMA, "id": SPEC.id, "spec": SPEC.to_json(), "status": "done", "reason": None,
-    "method": {"origin": "built-in", "fingerprint": ""}, "scores": {"map@5": 0.5}, "queries": {}, "budget": "paper",
-    "changed": {}, "synthetic": False, "timing": {}, "environment": {},
+    "method": {"origin": "built-in", "fingerprint": ""}, "scores": {"map@5": 0.5},
+    "queries": {"toy": {"total": 2, "scored": 2}},
+    "budget": "paper", "changed": {}, "synthetic": False, "timing": {}, "environment": {"finished": "2026-01-01"},
 }  # fmt: skip
 ARRAYS = {"codes.npz": {"toy/query": np.arange(4)}, "per_query.npz": {"map@5": np.ones(4)}}
 TEXTS = {"curves.json": "{}"}
@@ -101,7 +102,7 @@ def test_records_lists_every_run_and_names_what_it_cannot_read(store):
     damaged.write_text("{")
     found, problems = store.records()
     assert [record.folder for record in found] == [store.path(SPEC)]
-    assert problems == [f"{damaged} is damaged (not JSON): move the folder away and run again."]
+    assert problems == [f"{damaged} is damaged (not JSON): `vhbench run` sets it aside and does the run again."]
 
 
 def test_a_record_of_another_run_is_refused(store):
@@ -123,7 +124,7 @@ def test_a_record_of_another_schema_is_refused_with_a_sentence(tmp_path):
 def test_an_object_that_lacks_an_entry_is_no_record(tmp_path, missing):
     path = tmp_path / RECORD
     path.write_text(json.dumps({name: value for name, value in RECORD_OF.items() if name != missing}))
-    with pytest.raises(StoreError, match="is not a run record"):
+    with pytest.raises(StoreError, match="not a run record"):
         read_record(path)
 
 

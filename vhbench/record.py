@@ -1,0 +1,230 @@
+"""One run's record, `run.json`, and the files beside it: read, checked for damage, never unpickled."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from vhbench.errors import StoreError
+from vhbench.files import sha256_of
+from vhbench.spec import digest_of
+
+SCHEMA = "vhbench.run/1"
+RECORD = "run.json"
+STATUSES = ("done", "failed", "skipped")
+
+# a record without these entries, of these types, is not one
+ENTRIES: dict[str, Any] = {"id": str, "spec": dict, "status": str, "reason": (str, NoneType), "method": dict}
+DONE_ENTRIES: dict[str, Any] = {
+    "scores": dict, "queries": dict, "budget": str, "changed": dict, "synthetic": bool, "timing": dict,
+    "environment": dict,
+}  # fmt: skip
+SPEC_ENTRIES: dict[str, Any] = {
+    "method": str, "params": dict, "bits": int, "seed": int, "budget": dict, "precision": str, "protocol": str,
+    "version": int, "splits": dict,
+}  # fmt: skip
+METRIC = re.compile(r"(.+/)?[a-z]+@[0-9]+(\[.*\])?")
+
+
+class DamagedError(StoreError):
+    """A file of a run is not what was written.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, what: str):
+        super().__init__(f"{path} is damaged ({what}): `vhbench run` sets it aside and does the run again.")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Record:
+    """One `run.json`.
+
+    Attributes:
+        folder: the run's folder.
+        data: the file's content; `results/README.md` describes its keys.
+    """
+
+    folder: Path
+    data: Mapping[str, Any]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The run's specification."""
+        return self.data["spec"]  # type: ignore[no-any-return]
+
+    @property
+    def status(self) -> str:
+        """One of "done", "failed" and "skipped"."""
+        return str(self.data["status"])
+
+    @property
+    def scores(self) -> Mapping[str, float | None]:
+        """Full metric name -> number; names of further splits are prefixed with `split/`."""
+        return self.data.get("scores", {})  # type: ignore[no-any-return]
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Name of a file that was written with the record -> its sha256."""
+        return self.data.get("files", {})  # type: ignore[no-any-return]
+
+    def read_file(self, name: str) -> bytes:
+        """Return the content of a file that was written with the record, e.g. "curves.json".
+
+        Raises:
+            DamagedError: the content is not what was written.
+            StoreError: there is no such file, or it cannot be read.
+        """
+        path = self.folder / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise StoreError(f"{path} is missing: run it again with --rerun all.") from error
+        except OSError as error:
+            raise read_error(path, error) from error
+        if name in self.digests and hashlib.sha256(content).hexdigest() != self.digests[name]:
+            raise DamagedError(path, "its sha256 is not the one in run.json")
+        return content
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of an `.npz` file that was written with the record; errors as for `read_file`."""
+        content = self.read_file(name)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                return dict(file)
+        except Exception as error:  # what numpy's and zipfile's parsers trip over has many types
+            raise DamagedError(self.folder / name, "no .npz file of plain arrays") from error
+
+    def check_sizes(self) -> None:
+        """Raise DamagedError if a file beside the record has another size than was written; reads no file."""
+        for name, size in self.data.get("sizes", {}).items():
+            found = self._size(name)
+            if found is not None and found != size:
+                raise DamagedError(self.folder / name, f"{found} of {size} bytes")
+
+    def check_digests(self) -> None:
+        """Raise DamagedError if a file beside the record has another content than was written.
+
+        A file that somebody has removed is no damage: the scores stand, and what needs the file says that it is gone.
+        """
+        self.check_sizes()
+        for name, digest in self.digests.items():
+            path = self.folder / name
+            try:
+                if path.is_file() and sha256_of(path) != digest:
+                    raise DamagedError(path, "its sha256 is not the one in run.json")
+            except OSError as error:
+                raise read_error(path, error) from error
+
+    def _size(self, name: str) -> int | None:
+        path = self.folder / name
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise read_error(path, error) from error
+
+
+def read_record(path: Path) -> Record:
+    """Read one `run.json`.
+
+    Raises:
+        DamagedError: it is not JSON, lacks something that every record has, or its id is not its specification's.
+        FileNotFoundError, NotADirectoryError: there is none.
+        StoreError: it cannot be read, or is of another schema.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise read_error(path, error) from error
+    try:
+        data = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, "not JSON" if text.strip(b"\0") else "empty") from error
+    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
+        raise StoreError(
+            f"{path} has schema {data['schema']!r}; this vhbench reads {SCHEMA!r}: use the version that wrote it, or "
+            "move the folder away and run again."
+        )
+    if not _is_record(data):
+        raise DamagedError(path, "not a run record")
+    if data["id"] != _digest_of(data["spec"]):
+        raise DamagedError(path, "its id is not the sha256 of its specification")
+    return Record(path.parent, data)
+
+
+def read_error(path: Path, error: OSError) -> StoreError:
+    """Turn an operating system's refusal to read into one sentence."""
+    if error.errno == errno.ESTALE:
+        return StoreError(
+            f"Cannot read {path}: the file server has lost track of it ({error.strerror}). Check that the folder is "
+            "still there and mounted, and run the same command again."
+        )
+    return StoreError(f"Cannot read {path}: {error.strerror or error}.")
+
+
+def _digest_of(spec: Mapping[str, Any]) -> str | None:
+    try:
+        return digest_of(spec)
+    except (ValueError, RecursionError):  # a number too large for JSON, or a depth that could just be read
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is_record(data: Any) -> bool:
+    if not (isinstance(data, dict) and "schema" in data and _has(data, ENTRIES) and _has(data["spec"], SPEC_ENTRIES)):
+        return False
+    files, sizes = data.get("files", {}), data.get("sizes", {})
+    if not (_maps_names(files, str) and _maps_names(sizes, int) and isinstance(data["method"].get("fingerprint"), str)):
+        return False
+    if data["status"] == "done":
+        return _has(data, DONE_ENTRIES) and _has_scores(data)
+    return data["status"] in STATUSES and bool(data["reason"])
+
+
+def _has(data: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
+    return all(
+        name in data and isinstance(data[name], kind) and (kind is not int or not isinstance(data[name], bool))
+        for name, kind in entries.items()
+    )
+
+
+def _maps_names(data: Any, kind: type) -> bool:
+    """Say whether an entry maps plain file names, which lead nowhere else, to values of a type."""
+    return isinstance(data, dict) and all(
+        isinstance(value, kind) and name == Path(name).name and "\0" not in name for name, value in data.items()
+    )
+
+
+def _has_scores(data: Mapping[str, Any]) -> bool:
+    queries = [data["queries"].get(split) for split in data["spec"]["splits"]]
+    return (
+        all(METRIC.fullmatch(name) for name in data["scores"])
+        and all(value is None or _is_number(value) for value in data["scores"].values())
+        and bool(queries)
+        and all(isinstance(counts, dict) and _is_number(counts.get("scored")) for counts in queries)
+        and isinstance(data["environment"].get("finished"), str)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
