@@ -22,6 +22,7 @@ from vhbench.spec import digest_of
 
 SCHEMA = "vhbench.run/1"
 RECORD = "run.json"
+DERIVED = ("per_query.npz", "curves.json")
 STATUSES = ("done", "failed", "skipped")
 
 # a record without these entries, of these types, is not one
@@ -42,11 +43,18 @@ class DamagedError(StoreError):
 
     Attributes:
         path: the file.
+        derived: it can be made anew from the run's codes, so that the run need not be done again.
     """
 
     def __init__(self, path: Path, what: str):
-        super().__init__(f"{path} is damaged ({what}): `vhbench run` sets it aside and does the run again.")
         self.path = path
+        self.derived = path.name in DERIVED
+        advice = (
+            "`vhbench rescore` makes it anew from the run's codes"
+            if self.derived
+            else "`vhbench run` sets it aside and does the run again"
+        )
+        super().__init__(f"{path} is damaged ({what}): {advice}.")
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,8 @@ class Record:
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
-            raise StoreError(f"{path} is missing: run it again with --rerun all.") from error
+            advice = "`vhbench rescore` makes it anew" if name in DERIVED else "run it again with --rerun all"
+            raise StoreError(f"{path} is missing: {advice}.") from error
         except OSError as error:
             raise read_error(path, error) from error
         if name in self.digests and hashlib.sha256(content).hexdigest() != self.digests[name]:
@@ -108,35 +117,35 @@ class Record:
         except Exception as error:  # what numpy's and zipfile's parsers trip over has many types
             raise DamagedError(self.folder / name, "no .npz file of plain arrays") from error
 
-    def check_sizes(self) -> None:
-        """Raise DamagedError if a file beside the record has another size than was written; reads no file."""
-        for name, size in self.data.get("sizes", {}).items():
-            found = self._size(name)
-            if found is not None and found != size:
-                raise DamagedError(self.folder / name, f"{found} of {size} bytes")
-
     def check_digests(self) -> None:
-        """Raise DamagedError if a file beside the record has another content than was written.
+        """Raise DamagedError if a file is damaged that the run's codes cannot give again, the codes above all."""
+        for error in self.damage(read=True):
+            if not error.derived:
+                raise error
+
+    def damage(self, *, read: bool) -> list[DamagedError]:
+        """Return what is wrong with the files beside the record.
 
         A file that somebody has removed is no damage: the scores stand, and what needs the file says that it is gone.
+
+        Args:
+            read: compare all files with their digests; otherwise only those of another size than was written.
+
+        Raises:
+            StoreError: a file cannot be read.
         """
-        self.check_sizes()
+        sizes, found = self.data.get("sizes", {}), []
         for name, digest in self.digests.items():
             path = self.folder / name
             try:
-                if path.is_file() and sha256_of(path) != digest:
-                    raise DamagedError(path, "its sha256 is not the one in run.json")
+                size = path.stat().st_size
+                if (read or size != sizes.get(name, size)) and sha256_of(path) != digest:
+                    found.append(DamagedError(path, "its sha256 is not the one in run.json"))
+            except FileNotFoundError:
+                continue
             except OSError as error:
                 raise read_error(path, error) from error
-
-    def _size(self, name: str) -> int | None:
-        path = self.folder / name
-        try:
-            return path.stat().st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise read_error(path, error) from error
+        return found
 
 
 def read_record(path: Path) -> Record:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,18 @@ from vhbench.method import Epoch
 from vhbench.record import RECORD, SCHEMA, DamagedError, Record, read_error, read_record
 from vhbench.spec import RunSpec
 
-__all__ = ["LOCK", "RECORD", "SCHEMA", "DamagedError", "Record", "RunFolder", "Store", "is_locked", "read_record"]
+__all__ = [
+    "LOCK",
+    "RECORD",
+    "SCHEMA",
+    "DamagedError",
+    "Record",
+    "RunFolder",
+    "Store",
+    "hold",
+    "is_locked",
+    "read_record",
+]
 
 LOCK = ".lock"
 LOCK_TRIES, LOCK_PAUSE = 5, 0.02  # seconds
@@ -72,36 +83,43 @@ class Store:
     def read(self, spec: RunSpec) -> Record | None:
         """Return the run's record, or None where it has none or is damaged; damage is named in a message.
 
-        The files beside the record are read too and compared with their digests: a run that is called done is whole.
+        The files beside the record are read too and compared with their digests, once in the life of this object: a
+        run whose codes are damaged is to be done again. One that only lacks what its codes can give again is not.
 
         Raises:
             StoreError: the record cannot be read or belongs to another run.
         """
-        try:
-            return self._read(spec)
-        except DamagedError as error:
-            if not self.is_claimed(spec):  # else it is being done again
-                log.warning("%s", error)
-            return None
-
-    def _read(self, spec: RunSpec) -> Record | None:
         path = self.path(spec) / RECORD
         try:
             record = read_record(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except DamagedError as error:
+            self._name([error], spec)
+            return None
         if record.data["id"] != spec.id:
             raise StoreError(f"{path} belongs to another run (its id does not match): move the folder away.")
         files = (record.folder, *record.digests.items())
-        if files not in self._whole:
-            record.check_digests()
-            self._whole.add(files)
+        if files in self._whole:
+            return record
+        damage = record.damage(read=True)
+        self._name(damage, spec)
+        if not all(error.derived for error in damage):
+            return None
+        self._whole.add(files)
         return record
 
-    def records(self) -> tuple[list[Record], list[str]]:
-        """Return every readable record, in order of their folders, and a sentence for each unreadable one.
+    def _name(self, damage: Sequence[DamagedError], spec: RunSpec) -> None:
+        """Name damaged files in messages, unless they are just being written anew."""
+        for error in damage:
+            if not self.is_claimed(spec):
+                log.warning("%s", error)
 
-        Of the files beside a record only the sizes are compared: a listing must not read gigabytes.
+    def records(self) -> tuple[list[Record], list[str]]:
+        """Return every sound record, in order of their folders, and a sentence for each damaged file.
+
+        Of the files beside a record only the sizes are compared: a listing must not read gigabytes. A run with damaged
+        codes is left out; damage to what its codes can give again is only named.
         """
         found, problems = [], []
         try:
@@ -111,48 +129,56 @@ class Store:
         for path in paths:
             try:
                 record = read_record(path)
-                record.check_sizes()
+                damage = record.damage(read=False)
             except FileNotFoundError:  # it is being done again
                 continue
+            except DamagedError as error:
+                damage = [error]
             except StoreError as error:
-                if not (isinstance(error, DamagedError) and is_locked(path.with_name(LOCK))):
-                    problems.append(str(error))
-            else:
+                problems.append(str(error))
+                continue
+            if all(error.derived for error in damage):
                 found.append(record)
+            if not is_locked(path.with_name(LOCK)):  # else they are just being written anew
+                problems += map(str, damage)
         return found, problems
 
     @contextlib.contextmanager
     def claim(self, spec: RunSpec) -> Iterator[RunFolder | None]:
         """Hold the run's lock while the block runs; yield None if another process holds it.
 
-        The operating system drops the lock when its owner dies, so a killed run is free at once. A damaged record is
-        set aside, and so is a record with a damaged file beside it, together with that file.
+        The operating system drops the lock when its owner dies, so a killed run is free at once.
 
         Raises:
             StoreError: the folder cannot be written or locked.
         """
-        folder = self.path(spec)
-        descriptor = _lock(folder / LOCK)
-        if descriptor is None:
-            yield None
-            return
-        try:
-            claimed = RunFolder(folder)
-            try:
-                self._read(spec)
-            except DamagedError as error:
-                claimed.set_aside(error)
-            yield claimed
-        finally:
-            with contextlib.suppress(OSError):  # a lock file that nobody holds is no harm
-                (folder / LOCK).unlink(missing_ok=True)
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only if it is empty: nothing was done
+        with hold(self.path(spec)) as folder:
+            yield folder
 
     def is_claimed(self, spec: RunSpec) -> bool:
         """Say whether a living process works on the run."""
         return is_locked(self.path(spec) / LOCK)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[RunFolder | None]:
+    """Hold a folder's lock while the block runs; yield None if another process holds it. See `Store.claim`.
+
+    Raises:
+        StoreError: the folder cannot be written or locked.
+    """
+    descriptor = _lock(folder / LOCK)
+    if descriptor is None:
+        yield None
+        return
+    try:
+        yield RunFolder(folder)
+    finally:
+        with contextlib.suppress(OSError):  # a lock file that nobody holds is no harm
+            (folder / LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if it is empty: nothing was done
 
 
 class RunFolder:
@@ -168,13 +194,6 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder of the run's checkpoint."""
         return self.path / "checkpoint"
-
-    def set_aside(self, damage: DamagedError) -> None:
-        """Rename a damaged file, and the record with it, to `<name>.damaged-<n>`; say so."""
-        # the record goes first: from then on the run counts as not done, also after a kill
-        names = dict.fromkeys((RECORD, damage.path.name))
-        moved = [set_aside(path).name for name in names if (path := self.path / name).exists()]
-        log.warning("set aside in %s: %s; the run is done again", self.path, ", ".join(moved))
 
     def log_epoch(self, epoch: Epoch) -> None:
         """Append an epoch to `train.jsonl`; lines of this and later epochs, from before a kill, are dropped."""
@@ -204,14 +223,15 @@ class RunFolder:
     ) -> Record:
         """Write the run's files and, last of all, its record; then remove the checkpoint.
 
+        Files of an earlier try are replaced; those among them that are damaged are set aside.
+
         Args:
             record: content of `run.json`; `files` (name -> sha256) and `sizes` (name -> bytes) are added.
             arrays: name of an `.npz` file -> its arrays.
             texts: name of a text file -> its content.
         """
         try:
-            (self.path / RECORD).unlink(missing_ok=True)  # of an earlier try: files and record must not mix
-            sync_folder(self.path)
+            self._remove_record()
             names = self._write_files(arrays or {}, texts or {})
             paths = {name: self.path / name for name in names}
             digests = {name: sha256_of(path) for name, path in paths.items()}
@@ -222,6 +242,21 @@ class RunFolder:
         write_json(self.path / RECORD, record)
         self._remove_checkpoint()
         return Record(self.path, record)
+
+    def _remove_record(self) -> None:
+        """Remove the record of an earlier try: files and record must not mix. Set aside what is damaged of it."""
+        path = self.path / RECORD
+        try:
+            damaged = [error.path for error in read_record(path).damage(read=True)]
+        except FileNotFoundError:
+            return
+        except DamagedError as error:
+            damaged = [error.path]
+        if path not in damaged:
+            path.unlink()
+            sync_folder(self.path)
+        for moved in damaged:
+            log.warning("%s was damaged and is now %s", moved, set_aside(moved).name)
 
     def _write_files(self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> list[str]:
         """Write what stands beside the record, remove what another status left there, and return the names."""
