@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 64 * 2**20  # read this much at a time when streaming
+BLOCK_BYTES = 24 * 2**20  # read at a time when streaming; from 32 MiB on, glibc takes fresh pages for every block
 
 
 class Frames(Protocol):
