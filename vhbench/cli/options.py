@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,22 @@ class Numbers(click.ParamType):
             raise UsageError(f"{_label(param)} takes whole numbers separated by commas, not {value!r}.") from None
 
 
-NAMES, NUMBERS = Names(), Numbers()
+class Time(click.ParamType):
+    """A number of seconds, or of minutes or hours with the letter behind it; becomes seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smh]?)", str(value).strip())
+        if not found or not float(found[1]):
+            raise UsageError(f"{_label(param)} takes a time such as 90 (seconds), 30m or 2h, not {value!r}.")
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+NAMES, NUMBERS, TIME = Names(), Numbers(), Time()
 
 out = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="The results folder."

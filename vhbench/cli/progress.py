@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from vhbench.cli.words import describe_epoch, duration
 from vhbench.method import Epoch
 from vhbench.plan import Cell
 from vhbench.runner import Observer
@@ -42,38 +43,46 @@ def progress(total: int) -> Iterator[Observer]:
 
 
 class PlainProgress(Observer):
-    """One line when a run starts and ends, and one now and then between."""
+    """One line when a run starts and ends, and one now and then between; a line that follows another run's names it."""
 
     def __init__(self, total: int):
         self._total = total
-        self._number = 0
-        self._running: Cell | None = None
+        self._numbers: dict[str, int] = {}
+        self._last: str | None = None  # the run that the last line is about
         self._placed = ""
         self._said = time.monotonic()
 
     def started(self, cell: Cell) -> None:
         """Say which run begins."""
-        self._number += 1
-        self._running = cell
-        self._say(f"[{self._number}/{self._total}] {cell.label}")
+        self._say(self._name(cell))
+        self._last = cell.spec.id
 
     def placed(self, cell: Cell, text: str) -> None:
         """Say where the training features are, unless they are where the last run's were."""
         if text != self._placed:
-            self._say(f"    training features {text}")
+            self.said(f"training features {text}", cell)
         self._placed = text
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
         """Say how far training is, unless that was said a moment ago."""
         if epoch.number == epoch.total or time.monotonic() - self._said >= QUIET:
-            left = epoch.seconds * (epoch.total - epoch.number)
-            self._say(f"    epoch {epoch.number}/{epoch.total}, loss {epoch.loss:.4g}, about {duration(left)} left")
+            self.said(f"epoch {describe_epoch(epoch)}", cell)
 
     def finished(self, cell: Cell, record: Record | None) -> None:
         """Say how the run ended."""
-        if self._running is not cell:
+        if cell.spec.id not in self._numbers:
             self.started(cell)  # it was not: another process has it
-        self._say(f"    {outcome(cell, record)}")
+        self.said(outcome(cell, record), cell)
+
+    def said(self, text: str, cell: Cell | None = None) -> None:
+        """Print a line."""
+        key = cell.spec.id if cell else None
+        self._say(text if cell is None else f"    {text}" if key == self._last else f"{self._name(cell)}: {text}")
+        self._last = key
+
+    def _name(self, cell: Cell) -> str:
+        number = self._numbers.setdefault(cell.spec.id, len(self._numbers) + 1)
+        return f"[{number}/{self._total}] {cell.label}"
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
@@ -82,34 +91,45 @@ class PlainProgress(Observer):
 
 
 class BarProgress(Observer):
-    """A bar for the grid and one for the running method's epochs."""
+    """A bar for the grid and one for each running method's epochs."""
 
     def __init__(self, bars: Any, total: int):
         self._bars = bars
         self._placed = ""
         self._grid = bars.add_task("grid", total=total, note="")
-        self._run = bars.add_task("", total=1, note="", visible=False)
+        self._runs: dict[str, Any] = {}
 
     def started(self, cell: Cell) -> None:
-        """Name the run on the second bar."""
+        """Give the run a bar."""
+        self._remove(cell)
         epochs = cell.spec.budget["epochs"] or 1
-        self._bars.reset(self._run, total=epochs, description=cell.label, note="", visible=True)
+        self._runs[cell.spec.id] = self._bars.add_task(cell.label, total=epochs, note="")
 
     def placed(self, cell: Cell, text: str) -> None:
         """Leave a line where the training features are, unless they are where the last run's were."""
         if text != self._placed:
-            self._bars.console.print(f"{cell.label}: training features {text}", markup=False, highlight=False)
+            self.said(f"training features {text}", cell)
         self._placed = text
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
-        """Move the second bar."""
-        self._bars.update(self._run, completed=epoch.number, total=epoch.total, note=f"loss {epoch.loss:.4g}")
+        """Move the run's bar."""
+        self._bars.update(
+            self._runs[cell.spec.id], completed=epoch.number, total=epoch.total, note=f"loss {epoch.loss:.4g}"
+        )
 
     def finished(self, cell: Cell, record: Record | None) -> None:
         """Move the first bar and leave a line."""
-        self._bars.update(self._run, visible=False)
+        self._remove(cell)
         self._bars.advance(self._grid)
-        self._bars.console.print(f"{cell.label}: {outcome(cell, record)}", markup=False, highlight=False)
+        self.said(outcome(cell, record), cell)
+
+    def said(self, text: str, cell: Cell | None = None) -> None:
+        """Leave a line above the bars."""
+        self._bars.console.print(f"{cell.label}: {text}" if cell else text, markup=False, highlight=False)
+
+    def _remove(self, cell: Cell) -> None:
+        if (task := self._runs.pop(cell.spec.id, None)) is not None:
+            self._bars.remove_task(task)
 
 
 def outcome(cell: Cell, record: Record | None) -> str:
@@ -126,13 +146,3 @@ def outcome(cell: Cell, record: Record | None) -> str:
         f"map@{k} {score} (fit {duration(times['fit_s'])}, encode {duration(times['encode_s'])}, "
         f"score {duration(times['score_s'])})"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: 3.2 s, 4 min 10 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from vhbench.cli import options
+from vhbench.cli.words import duration
 from vhbench.environment import check_device
+from vhbench.errors import UsageError
+from vhbench.estimate import Estimates
+from vhbench.grid_file import GridFile, read_grid_file
+from vhbench.grids import keep_grid
+from vhbench.launch import check_options, launcher_options
 from vhbench.plan import RERUN, Cell, Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
 from vhbench.report.rows import Choice, Row, rows
@@ -19,10 +26,48 @@ from vhbench.spec import BUDGETS, PRECISIONS
 from vhbench.store import Record, Store
 
 BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
+LAUNCHER_HELP = "inline: one run after the other; local: several at a time on this machine, each in its own process."
 RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 
 
+NOT_IN_FILES = {"config", "dry-run", "help"}
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> GridFile | None:
+    """Make what a grid file says the defaults of the other options."""
+    if path is None:
+        return None
+    known = {str(p.opts[-1]).removeprefix("--"): p for p in ctx.command.params}
+    file = read_grid_file(path, known.keys() - NOT_IN_FILES - {"set"})
+    defaults = {}
+    for key, value in file.values.items():
+        option = known[key]
+        if isinstance(value, list) and not option.multiple:
+            value = ",".join(value)
+        elif isinstance(value, str) and option.multiple:
+            value = [value]
+        if isinstance(value, bool) is not getattr(option, "is_flag", False):
+            raise UsageError(f"{path}: {key} takes {'a value' if isinstance(value, bool) else 'true or false'}.")
+        try:
+            option.type_cast_value(ctx, value)
+        except (click.BadParameter, UsageError) as error:
+            raise UsageError(
+                f"{path}: {key}: {error.message if isinstance(error, click.BadParameter) else error}"
+            ) from error
+        defaults[str(option.name)] = value
+    ctx.default_map = defaults
+    return file
+
+
 @click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=_read_config,
+    help="A TOML file with these options by their long names, tables [set.METHOD] too; a record's run.json does that "
+    "run again. Options given here go before those in the file.",
+)
 @click.option("--method", "methods", type=options.NAMES, required=True, help="Methods, or `all` of them.")
 @click.option("--protocol", "protocols", type=options.NAMES, required=True, help="Protocols, or paths of manifests.")
 @click.option("--bits", type=options.NUMBERS, required=True, help="Code lengths, e.g. 16,32,64,128.")
@@ -36,12 +81,18 @@ RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 @options.out
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower).")
-@click.option("--launcher", default="inline", show_default=True, help="How runs are worked off.")
+@click.option("--launcher", default="inline", show_default=True, help=LAUNCHER_HELP)
+@click.option("--workers", type=click.IntRange(1), help="local: runs at a time, without GPUs one for every 4 cores.")
+@click.option("--gpus", type=options.NUMBERS, help="local: the GPUs to use, e.g. 0,1; all by default.")
+@click.option("--per-gpu", type=click.IntRange(1), help="local: runs at a time on each GPU; 1 by default.")
+@click.option("--memory-limit", type=click.FloatRange(0, min_open=True), metavar="MB", help="local: a run's memory.")
+@click.option("--time-limit", type=options.TIME, help="local: a run's time, e.g. 90 (seconds), 30m or 2h.")
 @click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}.")
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
 @options.plugins
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
 def command(
+    config: GridFile | None,
     methods: Sequence[str],
     protocols: Sequence[str],
     bits: Sequence[int],
@@ -53,31 +104,59 @@ def command(
     data: Path | None,
     allow_counts: bool,
     out: Path,
+    device: str,
+    deterministic: bool,
+    checkpoint_every: float,
     rerun: str,
     launcher: str,
     plugins: Sequence[Path],
     dry_run: bool,
-    **settings: Any,
+    **given: Any,
 ) -> int:
     """Train, encode, score and record every combination of methods, protocols, code lengths and seeds.
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
     registry = Registry(plugins)
-    grid = Grid(methods, protocols, bits, seeds, options.parse_sets(sets), budget, epochs, precision, allow_counts)
+    params = _params(config, methods, sets)
+    grid = Grid(methods, protocols, bits, seeds, params, budget, epochs, precision, allow_counts)
     store = Store(out)
     launch = registry.launcher(launcher)
-    check_device(settings["device"])
+    launch_options = launcher_options(given)
+    check_options(launcher, launch, launch_options)
+    check_device(device)
     check_rerun(rerun)
     cells = plan(grid, registry, store, data)
     wanted = to_do(cells, rerun)
+    if config and config.run and config.run not in {cell.spec.id for cell in cells}:
+        click.echo(f"These runs are not the one in {config.path}: its data, or options, differ.", err=True)
     if dry_run:
-        click.echo(_grid_table(cells, wanted))
+        click.echo(_grid_table(cells, wanted, store))
         return 0
     _say_kept(cells, wanted)
     if wanted:
-        _work(wanted, store, launch, settings)
+        from vhbench.cli.progress import progress
+        from vhbench.runner import Settings, Sources, run_cells
+
+        store.check_writable()
+        keep_grid(store, cells, grid, data, plugins)
+        settings, sources = Settings(device, deterministic, checkpoint_every), Sources(data, plugins, allow_counts)
+        with progress(len(wanted)) as observer:
+            run_cells(wanted, store, settings, launch, observer, sources, launch_options)
     return _report(cells, store)
+
+
+def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the hyper-parameters to set: those of the grid file under those of --set."""
+    params: dict[str, dict[str, str]] = {}
+    if config:
+        narrowed = click.get_current_context().get_parameter_source("methods") is not ParameterSource.DEFAULT_MAP
+        for method, values in config.sets.items():
+            if not narrowed or method in methods:  # --method may pick a part of the file's grid
+                params[method] = dict(values)
+    for method, values in options.parse_sets(sets).items():
+        params[method] = {**params.get(method, {}), **values}
+    return params
 
 
 def _say_kept(cells: Sequence[Cell], wanted: Sequence[Cell]) -> None:
@@ -92,15 +171,6 @@ def _say_kept(cells: Sequence[Cell], wanted: Sequence[Cell]) -> None:
     if kept["stale"]:
         text = "of these were made with other source code of the method: --rerun stale does them again."
         click.echo(f"{kept['stale']} {text}", err=True)
-
-
-def _work(wanted: Sequence[Cell], store: Store, launch: Any, settings: dict[str, Any]) -> None:
-    from vhbench.cli.progress import progress
-    from vhbench.runner import Settings, run_cells
-
-    store.check_writable()
-    with progress(len(wanted)) as observer:
-        run_cells(wanted, store, Settings(**settings), launch, observer)
 
 
 def _report(cells: Sequence[Cell], store: Store) -> int:
@@ -134,10 +204,11 @@ def _rows(cells: Sequence[Cell], done: Sequence[Record]) -> list[Row]:
     return found
 
 
-def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell]) -> str:
+def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> str:
     from tabulate import tabulate
 
-    chosen = {cell.spec.id for cell in wanted}
+    estimates = Estimates(store.records()[0])
+    chosen = {cell.spec.id: estimates.seconds(cell.spec) for cell in wanted}
     lines = [
         [
             cell.spec.protocol,
@@ -145,10 +216,23 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell]) -> str:
             cell.spec.bits,
             cell.spec.seed,
             cell.spec.budget["epochs"] or "-",
+            _estimate(chosen[cell.spec.id]) if cell.spec.id in chosen else "-",
             cell.state + (f" ({cell.record.data['reason']})" if cell.record and cell.record.data["reason"] else ""),
             "run" if cell.spec.id in chosen else "keep",
         ]
         for cell in cells
     ]
-    table = tabulate(lines, ["protocol", "method", "bits", "seed", "epochs", "state", "plan"])
-    return f"{table}\n\n{len(wanted)} of {len(cells)} runs to do."
+    table = tabulate(
+        lines, ["protocol", "method", "bits", "seed", "epochs", "time", "state", "plan"], disable_numparse=[5]
+    )
+    known = [seconds for seconds in chosen.values() if seconds is not None]
+    total = f"{len(wanted)} of {len(cells)} runs to do"
+    if known:
+        total += f", one after the other about {duration(sum(known))}"
+    if 0 < len(known) < len(chosen):
+        total += f" and the unknown time of {len(chosen) - len(known)}"
+    return f"{table}\n\n{total}."
+
+
+def _estimate(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)

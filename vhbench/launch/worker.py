@@ -1,7 +1,7 @@
 """The process that does one run: `python -m vhbench.launch.worker [FILE]` reads a job as JSON from FILE or stdin.
 
-It exits with 0 when the store has the answer: the run is recorded, done or failed, or another process has it. What
-ends a whole grid, such as a full disk, is one sentence on standard error and STOPPED plus the error's own exit code.
+It exits with 0 when the run is recorded, done or failed, and with ELSEWHERE when another process does or has done it.
+What ends a whole grid, such as a full disk, is one sentence on standard error and STOPPED plus the error's exit code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vhbench.errors import StoreError, UsageError, VhbenchError
 
+ELSEWHERE = 63
 STOPPED = 64
 INTERRUPTED = 130
 
@@ -35,13 +36,12 @@ def main(text: str) -> int:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UsageError("A job is JSON, as `vhbench.launch.jobs.Job.to_json` gives it.") from error
-        do(Job.from_json(value), Observer())
+        return 0 if do(Job.from_json(value), Observer()) else ELSEWHERE
     except VhbenchError as error:
         sys.stderr.write(f"{error}\n")
         return STOPPED + error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
 
 
 def raise_stop(code: int, message: str) -> None:

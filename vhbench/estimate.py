@@ -1,0 +1,63 @@
+"""How long runs will take, as far as recorded ones tell."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vhbench.spec import RunSpec
+from vhbench.store import Record
+
+
+@dataclass(frozen=True)
+class _Timed:
+    bits: int
+    epochs: int | None
+    fit: float
+    rest: float
+
+
+class Estimates:
+    """Durations of runs, from the records of runs of the same method on the same protocol.
+
+    Args:
+        records: what a store has.
+    """
+
+    def __init__(self, records: Iterable[Record]):
+        self._known: dict[tuple[str, str], list[_Timed]] = defaultdict(list)
+        for record in records:
+            spec, timing = record.spec, record.data.get("timing", {})
+            if record.status == "done" and {"fit_s", "encode_s", "score_s"} <= timing.keys():
+                rest = timing["encode_s"] + timing["score_s"]
+                timed = _Timed(spec["bits"], spec["budget"].get("epochs"), timing["fit_s"], rest)
+                self._known[spec["protocol"], spec["method"]].append(timed)
+
+    def seconds(self, spec: RunSpec) -> float | None:
+        """Return about how many seconds a run takes, or None where no run of its method on its protocol is recorded.
+
+        The median over the recorded runs of the nearest code length, their training scaled to the run's epochs.
+        """
+        known = self._known.get((spec.protocol, spec.method))
+        if not known:
+            return None
+        nearest = min((timed.bits for timed in known), key=lambda bits: abs(math.log(bits / spec.bits)))
+        epochs = spec.budget["epochs"]
+        return statistics.median(
+            timed.fit * (epochs / timed.epochs if epochs and timed.epochs else 1) + timed.rest
+            for timed in known
+            if timed.bits == nearest
+        )
+
+    def rank(self, spec: RunSpec) -> tuple[float, int]:
+        """Return a key that is greater for runs that are likely to take longer.
+
+        A method of which nothing is recorded counts as long where it trains in epochs, and as short elsewhere.
+        """
+        seconds = self.seconds(spec)
+        if seconds is None:
+            seconds = math.inf if spec.budget["epochs"] else 0.0
+        return seconds, spec.bits

@@ -1,0 +1,146 @@
+"""The local launcher's helper: a process that has imported what every run needs and forks itself once a run.
+
+It reads requests from standard input and writes reports to standard output, a line of JSON each:
+
+    {"start": key, "job": job, "environment": {...}}  ->  {"key": key, "pid": n}, later {"key", "code", "printed"}
+    {"signal": key, "number": n}
+
+`code` is the exit code of the run's process, minus the signal's number where a signal ended it. The end of standard
+input ends the helper and every run: a launcher that dies leaves nothing behind that computes unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import traceback
+from typing import IO, Any, NoReturn
+
+from vhbench.launch import worker
+
+PAUSE = 0.05  # seconds between looks for runs that have ended
+TAIL = 8192  # bytes of what a run printed that are reported
+PR_SET_PDEATHSIG = 1
+
+
+class Server:
+    """Starts runs, signals them and reports their ends.
+
+    Args:
+        requests: descriptor to read from.
+        reports: descriptor to write to.
+    """
+
+    def __init__(self, requests: int, reports: int):
+        self._requests = requests
+        self._reports = reports
+        self._running: dict[int, tuple[str, IO[bytes]]] = {}
+
+    def serve(self) -> None:
+        """Work until the launcher closes its end, then kill what still runs."""
+        rest = b""
+        while True:
+            if select.select([self._requests], [], [], PAUSE)[0]:
+                chunk = os.read(self._requests, 1 << 16)
+                if not chunk:
+                    break
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._answer(json.loads(line))
+            self._reap()
+        for pid in self._running:
+            _signal_group(pid, signal.SIGKILL)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        if "start" in request:
+            self._start(request["start"], json.dumps(request["job"]), request["environment"])
+        else:
+            for pid, (key, _) in self._running.items():
+                if key == request["signal"]:
+                    _signal_group(pid, request["number"])
+
+    def _start(self, key: str, job: str, environment: dict[str, str]) -> None:
+        output = tempfile.TemporaryFile()  # noqa: SIM115 (open until the run has ended)
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()  # Ctrl-C at the terminal is the launcher's to answer, and a kill reaches the run's children too
+            os.close(self._reports)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for number, source in enumerate((nothing, output.fileno(), output.fileno())):
+                os.dup2(source, number)
+            die_with(server)
+            os.environ.update(environment)
+            _run(job)
+        self._running[pid] = (key, output)
+        self._report({"key": key, "pid": pid})
+
+    def _reap(self) -> None:
+        for pid in list(self._running):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                key, output = self._running.pop(pid)
+                _signal_group(pid, signal.SIGKILL)  # what the run has started and left behind
+                self._report({"key": key, "code": os.waitstatus_to_exitcode(status), "printed": _tail(output)})
+                output.close()
+
+    def _report(self, report: dict[str, Any]) -> None:
+        os.write(self._reports, json.dumps(report).encode() + b"\n")
+
+
+def die_with(parent: int) -> None:
+    """Have the system kill this process when its parent dies; return at once where the system cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it has died already
+        os._exit(1)
+
+
+def main() -> None:
+    """Import what runs need, then serve."""
+    die_with(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reports = os.dup(1)
+    os.dup2(2, 1)  # what a library prints must not stand among the reports
+    import torch  # noqa: F401
+
+    import vhbench.launch.jobs
+    import vhbench.training  # noqa: F401
+
+    Server(0, reports).serve()
+
+
+def _run(job: str) -> NoReturn:
+    """Do a job and end the process, without what the server would do at its own end."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = worker.main(job)
+    except BaseException:  # the launcher records it
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _tail(output: IO[bytes]) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - TAIL))
+    return output.read().decode(errors="replace")
+
+
+if __name__ == "__main__":
+    main()

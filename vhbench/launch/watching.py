@@ -1,0 +1,64 @@
+"""What can be seen of a run from outside its process: epochs, memory, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from vhbench.method import Epoch
+
+LOG = "train.jsonl"
+
+
+def last_epoch(folder: Path, total: int | None) -> Epoch | None:
+    """Return the last epoch in a run's `train.jsonl`, or None where there is none.
+
+    Args:
+        folder: the run's.
+        total: how many epochs it trains; None where that is not known, and the epoch's total is then 0.
+
+    Raises:
+        ValueError: the log is damaged.
+    """
+    try:
+        lines = (folder / LOG).read_bytes().splitlines()
+    except OSError:
+        return None
+    if not lines:
+        return None
+    try:
+        line = json.loads(lines[-1])
+        number, loss, seconds = int(line["epoch"]), float(line["loss"]), float(line["seconds"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{folder / LOG} is damaged") from error
+    return Epoch(number, max(number, total) if total else 0, loss, {}, seconds)
+
+
+def memory_of(pid: int) -> float:
+    """Return how many MB (10^6 bytes) of memory a process takes, 0 once it has ended.
+
+    Mapped files are not counted: the system takes their pages back where it needs them.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    sizes = dict(line.split(":", 1) for line in status.splitlines())
+    return sum(int(sizes[name].split()[0]) for name in ("RssAnon", "RssShmem") if name in sizes) * 1024 / 1e6
+
+
+def reason_of(code: int, printed: str) -> str:
+    """Say in one sentence what ended a process that did not record its run.
+
+    Args:
+        code: its exit code, minus the signal's number where a signal ended it.
+        printed: the last that it printed.
+    """
+    if code == -signal.SIGKILL:
+        return "Its process was killed (SIGKILL), as the system does when memory runs out."
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return f"Its process crashed: {signal.strsignal(-code)} ({name})."
+    last = printed.strip().rpartition("\n")[2]
+    return f"Its process ended with exit code {code} before the run was recorded{f': {last}' if last else ''}."
