@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vhbench.api import compare as compare
+    from vhbench.api import export as export
+    from vhbench.api import rescore as rescore
     from vhbench.api import run as run
     from vhbench.method import Budget as Budget
     from vhbench.method import FitContext as FitContext
@@ -40,6 +42,8 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "VideoSet": "vhbench.videos",
     "compare": "vhbench.api",
     "evaluate": "vhbench.scoring",
+    "export": "vhbench.api",
+    "rescore": "vhbench.api",
     "run": "vhbench.api",
 }
 __all__ = sorted(_HOME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from vhbench.environment import check_device
 from vhbench.errors import UsageError
+from vhbench.launch import check_options
 from vhbench.plan import Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
-from vhbench.report.rows import Choice, Row, rows
+from vhbench.report.comparison import comparison
+from vhbench.report.rows import Choice
 from vhbench.store import Record, Store
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 Names = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Numbers = SupportsIndex | Iterable[SupportsIndex]
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -40,6 +45,7 @@ def run(
     launcher: str = "inline",
     rerun: str = "missing",
     plugins: Sequence[Path | str] = (),
+    **launcher_options: Any,
 ) -> pd.DataFrame:
     """Do what `vhbench run` does and return every run of the grid.
 
@@ -57,9 +63,10 @@ def run(
         out: results folder.
         device: "auto", "cpu" or "cuda:N".
         deterministic: use deterministic GPU kernels.
-        launcher: how runs are worked off.
+        launcher: how runs are worked off, "inline" or "local".
         rerun: "missing", "failed", "stale" or "all".
         plugins: Python files with further methods.
+        **launcher_options: the launcher's own, e.g. workers=2, gpus=[0, 1], time_limit=3600 (seconds).
 
     Returns:
         A row a run: protocol, method, bits, seed, status, reason, folder, and every score under its full name.
@@ -69,20 +76,24 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
-    from vhbench.runner import Observer, Settings, run_cells
+    from vhbench.grids import keep_grid
+    from vhbench.runner import Observer, Settings, Sources, run_cells
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = (_texts(method), _texts(protocol), _ints(bits), _ints(seeds))
     grid = Grid(*names, texts, budget, epochs, precision, allow_counts)
     registry, store = Registry(plugins), Store(out)
-    data = data or os.environ.get("VHBENCH_DATA")
+    folder = _data_folder(data)
     launch = registry.launcher(launcher)
+    check_options(launcher, launch, launcher_options)
     check_device(device)
     check_rerun(rerun)
-    cells = plan(grid, registry, store, Path(data) if data else None)
+    cells = plan(grid, registry, store, folder)
     if wanted := to_do(cells, rerun):
         store.check_writable()
-        run_cells(wanted, store, Settings(device, deterministic), launch, Observer())
+        keep_grid(store, cells, grid, folder, plugins)
+        sources = Sources(folder, plugins, allow_counts)
+        run_cells(wanted, store, Settings(device, deterministic), launch, Observer(), sources, launcher_options)
     return _table(record for cell in cells if (record := store.read(cell.spec)))
 
 
@@ -110,7 +121,14 @@ def compare(
     bits: Numbers = (),
     metric: Names = "map@20",
     convention: str = "literature",
+    ci: bool = False,
+    baseline: str | None = None,
+    significance: bool = False,
+    published: bool = False,
+    pr: Path | str | None = None,
+    map_file: Path | str | None = None,
     out: Path | str = "results",
+    plugins: Sequence[Path | str] = (),
 ) -> pd.DataFrame:
     """Do what `vhbench compare` does and return its rows.
 
@@ -120,20 +138,130 @@ def compare(
         bits: code lengths to keep; empty keeps all.
         metric: one name or several, full or partial.
         convention: "literature" or "strict": what a partial name leaves out.
+        ci: add the 95 % bootstrap interval over queries.
+        baseline: test every method against this one.
+        significance: test all pairs of methods.
+        published: add other people's numbers for the same protocol.
+        pr: file to draw precision-recall curves into; .pdf, .svg or .png.
+        map_file: file to draw mAP@K into, against K and against the code length.
         out: results folder.
+        plugins: Python files with further methods, for telling which runs are stale.
 
     Returns:
         A row a protocol, split, method, code length and metric; columns as in `vhbench compare --format json`.
 
     Raises:
-        UsageError: a name that no finished run has, or a metric that is not recorded.
+        UsageError: a name that no finished run has, a metric that is not recorded, or an impossible test.
+        DataError: published numbers are not at hand.
+        StoreError: a run's curves are missing or damaged.
     """
     import pandas as pd
 
-    records, _ = Store(out).records()
+    from vhbench.report.figures import check_path, draw_figures
+
+    figures = [Path(path) if path else None for path in (pr, map_file)]
+    for path in filter(None, figures):
+        check_path(path)
+    records, problems = Store(out).records()
+    for problem in problems:
+        log.warning("left out: %s", problem)
     choice = Choice(_texts(protocol), _texts(method), _ints(bits), _texts(metric), convention)
-    found: list[Row] = rows(records, choice)
+    found = comparison(
+        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
+    )
+    if found:
+        draw_figures(records, choice, *figures)
     return pd.DataFrame([row.to_json() for row in found])
+
+
+def rescore(
+    protocol: Names = (),
+    *,
+    method: Names = (),
+    bits: Numbers = (),
+    ks: Numbers = (),
+    data: Path | str | None = None,
+    out: Path | str = "results",
+) -> pd.DataFrame:
+    """Do what `vhbench rescore` does and return what became of every run.
+
+    Args:
+        protocol: names or paths of manifests to keep; empty keeps all that the finished runs name.
+        method: names to keep; empty keeps all.
+        bits: code lengths to keep; empty keeps all.
+        ks: the K to record; empty takes each protocol's own.
+        data: folder of the feature files; `$VHBENCH_DATA` by default.
+        out: results folder.
+
+    Returns:
+        A row a run: protocol, method, bits, seed, result ("unchanged", "changed", or "left" as it was), changed (name
+        of a score -> what it was and what it is), added and dropped (names of scores), problem, folder.
+
+    Raises:
+        UsageError: an unknown name, an impossible K, or a protocol that only its manifest tells.
+        DataError: a protocol's data are missing or faulty.
+        StoreError: results cannot be written.
+    """
+    import pandas as pd
+
+    from vhbench.rescoring import rescore_runs
+
+    choice = Choice(methods=_texts(method), bits=_ints(bits))
+    found = rescore_runs(
+        Registry(), Store(out), choice, protocols=_texts(protocol), ks=_ints(ks), data=_data_folder(data)
+    )
+    return pd.DataFrame(
+        {
+            **{key: item.record.spec[key] for key in ("protocol", "method", "bits", "seed")},
+            "result": item.result,
+            "changed": dict(item.changed),
+            "added": item.added,
+            "dropped": item.dropped,
+            "problem": item.problem,
+            "folder": str(item.record.folder),
+        }
+        for item in found
+    )
+
+
+def export(
+    run: str | os.PathLike[str],
+    output: Path | str,
+    *,
+    protocol: str | os.PathLike[str] | None = None,
+    data: Path | str | None = None,
+    out: Path | str = "results",
+) -> pd.DataFrame:
+    """Do what `vhbench export` does and return what was written.
+
+    Args:
+        run: the run's folder, or the start of its id.
+        output: where the files go.
+        protocol: the run's protocol where only its manifest tells: the manifest's path.
+        data: folder of the feature files; `$VHBENCH_DATA` by default.
+        out: results folder.
+
+    Returns:
+        A row a file: path, split, role, content ("codes", "index", "labels", "names" or "about") and videos. Labels
+        are missing where the data are not found, the index where faiss is not installed: the log says so.
+
+    Raises:
+        UsageError: no run, or several, are meant.
+        StoreError: the codes are missing or damaged, or the files cannot be written.
+    """
+    import pandas as pd
+
+    from vhbench.exporting import export_run, find_run
+
+    record = find_run(os.fspath(run), Store(out))
+    name = None if protocol is None else os.fspath(protocol)
+    files = export_run(record, Path(output), Registry(), protocol=name, data=_data_folder(data), say=log.warning)
+    return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
+
+
+def _data_folder(data: Path | str | None) -> Path | None:
+    data = data or os.environ.get("VHBENCH_DATA")
+    return Path(data) if data else None
 
 
 def _texts(value: Names) -> tuple[str, ...]:

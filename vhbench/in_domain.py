@@ -8,6 +8,7 @@ from typing import Any
 
 from vhbench.errors import StoreError
 from vhbench.plan import Cell
+from vhbench.spec import RunSpec
 from vhbench.store import Store
 
 
@@ -31,15 +32,32 @@ def against_in_domain(cell: Cell, scores: Mapping[str, float | None], store: Sto
     if other is None:
         return {}
     spec = replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits)
-    gain = None
-    try:
-        record = store.read(spec)
-    except StoreError:  # a damaged record of another run must not cost this one
-        record = None
-    if record and record.status == "done" and record.data["method"].get("fingerprint") == cell.entry.fingerprint:
-        names = [name for name in scores if name.startswith("map@") and name in record.scores]
-        gain = {name: _relative(scores[name], record.scores[name]) for name in names}
+    gain = gains(scores, spec, cell.entry.fingerprint, store)
     return {"in_domain": {"protocol": other.protocol, "id": spec.id, "gain": gain}}
+
+
+def gains(
+    scores: Mapping[str, float | None], in_domain: RunSpec, fingerprint: str, store: Store
+) -> dict[str, float | None] | None:
+    """Return the relative change of each map of the main split over another run.
+
+    Args:
+        scores: of the run.
+        in_domain: the other run.
+        fingerprint: of the source code of the run's method.
+        store: where the other run may lie.
+
+    Returns:
+        As `gain` of `against_in_domain`.
+    """
+    try:
+        record = store.read(in_domain)
+    except StoreError:  # a damaged record of another run must not cost this one
+        return None
+    if record is None or record.status != "done" or record.data["method"].get("fingerprint") != fingerprint:
+        return None
+    names = [name for name in scores if name.startswith("map@") and name in record.scores]
+    return {name: _relative(scores[name], record.scores[name]) for name in names}
 
 
 def _relative(value: float | None, base: float | None) -> float | None:

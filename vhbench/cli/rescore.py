@@ -1,0 +1,84 @@
+"""`vhbench rescore`: metrics anew from stored codes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vhbench.cli import options
+from vhbench.registry import Registry
+from vhbench.report.rows import Choice
+from vhbench.store import Store
+
+if TYPE_CHECKING:
+    from vhbench.rescoring import Rescored
+
+FEW = 6  # names listed before the rest is counted
+
+
+@click.command()
+@click.option(
+    "--protocol", "protocols", type=options.NAMES, default=(),
+    help="Only these protocols: names, or paths of manifests. By default all that the finished runs name.",
+)  # fmt: skip
+@click.option("--method", "methods", type=options.NAMES, default=(), help="Only these methods.")
+@click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
+@click.option("--ks", type=options.NUMBERS, default=(), help="The K to record instead of the protocol's.")
+@options.data
+@options.out
+def command(
+    protocols: Sequence[str],
+    methods: Sequence[str],
+    bits: Sequence[int],
+    ks: Sequence[int],
+    data: Path | None,
+    out: Path,
+) -> int:
+    """Compute every metric of finished runs anew from their stored codes; nothing is trained.
+
+    The codes must be the recorded ones, and queries, database and labels those that the run was scored on. Numbers that
+    come out otherwise than they were are listed. Exit code 1: some runs could not be rescored and are as they were.
+    """
+    from vhbench.rescoring import rescore_runs
+
+    store = Store(out)
+    records, problems = store.records()
+    for problem in problems:
+        click.echo(f"left out: {problem}", err=True)
+    results = rescore_runs(
+        Registry(), store, Choice(methods=methods, bits=bits), protocols=protocols, ks=ks, data=data, heard=_say
+    )
+    if unfinished := sum(record.status != "done" for record in records):
+        click.echo(f"not rescored: {unfinished} failed or skipped runs (vhbench status)", err=True)
+    if not results:
+        click.echo(f"There are no finished runs to rescore in {out}.", err=True)
+        return 0
+    counts = Counter(result.result for result in results)
+    words = {"unchanged": "every number as it was", "changed": "other numbers than before", "left": "left as they were"}
+    click.echo("; ".join(f"{counts[key]} runs: {text}" for key, text in words.items() if counts[key]))
+    return 1 if counts["left"] else 0
+
+
+def _say(result: Rescored) -> None:
+    """Print what differs; a run whose numbers are as they were is a line for people."""
+    folder = result.record.folder
+    if result.result == "unchanged":
+        click.echo(f"unchanged: {folder}", err=True)
+    elif result.problem:
+        click.echo(f"left as it was: {folder}: {result.problem}", err=True)
+    else:
+        click.echo(f"changed: {folder}")
+        for name, (old, new) in result.changed.items():
+            click.echo(f"  {name}: {_number(old)} -> {_number(new)}")
+        for text, names in (("new", result.added), ("no longer recorded", result.dropped)):
+            if names:
+                more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+                click.echo(f"  {text}: {', '.join(names[:FEW])}{more}")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.10g}"

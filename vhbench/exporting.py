@@ -1,0 +1,204 @@
+"""A run's codes as files that other programs read: what `vhbench export` does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vhbench import __version__
+from vhbench.errors import UsageError, VhbenchError
+from vhbench.files import atomic_write, write_json
+from vhbench.protocol import Relevance, Split
+from vhbench.record import RECORD, Record, read_record
+from vhbench.recorded import check_data, read_codes
+from vhbench.registry import Registry
+from vhbench.store import Store
+
+ABOUT = "about.json"
+BIT_ORDER = "bit j of a code is bit j % 8 (1 << j % 8) of byte j // 8; unused high bits of the last byte are 0"
+PREFIX = re.compile(r"[0-9a-f]{4,64}")
+SHOWN = 5  # runs named where a prefix fits several
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        path: the file.
+        split: the split's name; empty for `about.json`.
+        role: "query" or "database"; empty for `about.json`.
+        content: "codes", "index", "labels", "names" or "about".
+        videos: how many it has; None for `about.json`.
+    """
+
+    path: Path
+    split: str
+    role: str
+    content: str
+    videos: int | None
+
+
+def find_run(run: str, store: Store) -> Record:
+    """Return the record of a run.
+
+    Args:
+        run: its folder, as it is or below the results folder; or the start of its id, at least four digits.
+        store: the results folder.
+
+    Raises:
+        UsageError: there is no such run, or several.
+        StoreError: its record is damaged.
+    """
+    for folder in (Path(run), store.root / run):
+        if (folder / RECORD).is_file():
+            return read_record(folder / RECORD)
+    hint = f"`vhbench list runs --out {store.root}` shows them."
+    if not PREFIX.fullmatch(run):
+        raise UsageError(f"{run!r} is neither a run's folder nor the start of an id (4 or more of 0-9, a-f): {hint}")
+    found = [record for record in store.records()[0] if record.data["id"].startswith(run)]
+    if not found:
+        raise UsageError(f"No run in {store.root} has an id that starts with {run!r}: {hint}")
+    if len(found) > 1:
+        names = ", ".join(str(record.folder) for record in found[:SHOWN])
+        raise UsageError(f"{len(found)} ids start with {run!r}: give more digits or the folder, e.g. {names}.")
+    return found[0]
+
+
+def export_run(
+    record: Record,
+    folder: Path,
+    registry: Registry,
+    *,
+    protocol: str | None = None,
+    data: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Exported]:
+    """Write a run's codes, and their labels where the data are found.
+
+    `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)), bits in the order of BIT_ORDER,
+    which faiss takes as it is. `<split>/database.faiss`: an `IndexBinaryFlat` of the database's codes.
+    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels. `about.json`: which run it was, and the order of bits.
+
+    Args:
+        record: a finished run.
+        folder: where the files go; made if need be, files of the same names are replaced.
+        registry: finds the protocol.
+        protocol: its name, or the path of its manifest; by default the record's name.
+        data: the data folder.
+        say: hears what is left out, and why.
+
+    Raises:
+        UsageError: the folder holds the export of another run.
+        StoreError: the codes are missing or damaged, or the files cannot be written.
+    """
+    _check_folder(folder, record)
+    codes = {name: np.packbits(array, axis=1, bitorder="little") for name, array in read_codes(record).items()}
+    splits = _splits(record, registry, protocol, data, say)
+    faiss = _faiss(say)
+    written = []
+    for name, array in codes.items():
+        split, _, role = name.rpartition("/")
+        contents = {f"{role}.npy": ("codes", _npy(array))}
+        if role == "database" and faiss:
+            contents["database.faiss"] = ("index", _index(faiss, array))
+        if split in splits:
+            contents |= _labels(splits[split].relevance, role)
+        for file, (content, octets) in contents.items():
+            path = folder / _folder_name(split) / file
+            with atomic_write(path) as opened:
+                opened.write(octets)
+            written.append(Exported(path, split, role, content, len(array)))
+    write_json(folder / ABOUT, _about(record))
+    return [*written, Exported(folder / ABOUT, "", "", "about", None)]
+
+
+def _check_folder(folder: Path, record: Record) -> None:
+    """Raise UsageError where another run was exported: its labels could stay beside these codes."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not isinstance(about, dict) or about.get("run") != record.data["id"]:
+        raise UsageError(f"{folder} holds the export of another run ({folder / ABOUT}): choose another folder.")
+
+
+def _splits(
+    record: Record, registry: Registry, protocol: str | None, data: Path | None, say: Callable[[str], None]
+) -> dict[str, Split]:
+    """Return the run's splits by name, for their labels; {}, and a word on why, where its data are not found."""
+    try:
+        found = registry.protocol(protocol or record.spec["protocol"])
+        splits = found.load(data, allow_counts=True)
+        check_data(record, found, splits)
+    except VhbenchError as error:
+        advice = "" if protocol else f" If {record.spec['protocol']} has a manifest of its own: --protocol PATH.toml."
+        say(f"labels are left out: {error}{advice}")
+        return {}
+    return {split.name: split for split in splits}
+
+
+def _faiss(say: Callable[[str], None]) -> Any:
+    """Return the module, or None and a word on how to get it."""
+    try:
+        import faiss
+    except ImportError:
+        say("the faiss index is left out: `pip install faiss-cpu` and run the same command again.")
+        return None
+    return faiss
+
+
+def _index(faiss: Any, codes: np.ndarray) -> bytes:
+    index = faiss.IndexBinaryFlat(8 * codes.shape[1])
+    index.add(codes)
+    octets: bytes = faiss.serialize_index_binary(index).tobytes()
+    return octets
+
+
+def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
+    """Return the files of a role's labels: name -> what it is, content."""
+    labels = relevance.query_labels if role == "query" else relevance.database_labels
+    rows = [np.flatnonzero(row) if labels.ndim == 2 else [row] for row in labels]
+    named = relevance.class_names
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["row", "labels", *(["classes"] if named else [])])
+    for number, classes in enumerate(rows):
+        names = ["; ".join(named[c] for c in classes)] if named else []
+        writer.writerow([number, " ".join(map(str, classes)), *names])
+    return {
+        f"{role}-labels.npy": ("labels", _npy(labels)),
+        f"{role}.csv": ("names", buffer.getvalue().encode()),
+    }
+
+
+def _about(record: Record) -> dict[str, Any]:
+    bits = record.spec["bits"]
+    return {
+        "run": record.data["id"],
+        **{name: record.spec[name] for name in ("protocol", "method", "params", "bits", "seed")},
+        "bytes": -(-bits // 8),
+        "bit_order": BIT_ORDER,
+        "row": "row i of every file of a role is the same video, counted from 0; so is id i of the faiss index",
+        "synthetic": record.data["synthetic"],
+        "vhbench": __version__,
+    }
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _folder_name(split: str) -> str:
+    """Return a split's name as one folder below the output folder, whatever a record calls it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", split).lstrip(".") or "split"

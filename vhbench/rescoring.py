@@ -1,0 +1,190 @@
+"""Metrics anew from stored codes, without training: what `vhbench rescore` does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vhbench import __version__
+from vhbench.errors import DataError, StoreError, UsageError
+from vhbench.files import atomic_write, write_json
+from vhbench.in_domain import gains
+from vhbench.protocol import Protocol, Split
+from vhbench.record import RECORD, Record, read_record
+from vhbench.recorded import check_data, codes_by_part
+from vhbench.registry import Registry
+from vhbench.report.rows import Choice, groups
+from vhbench.scored import Scored, score_splits
+from vhbench.spec import RunSpec
+from vhbench.store import Store, hold
+
+CLOSE = 1e-9  # two numbers that differ by no more are the same: another NumPy may sum in another order
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What became of one run.
+
+    Attributes:
+        record: the run, as it is now.
+        changed: name of a score -> what it was and what it is, where they differ by more than CLOSE.
+        added: scores that were not recorded before.
+        dropped: scores that are no longer recorded.
+        problem: why the run was left as it was; empty if it was rescored.
+    """
+
+    record: Record
+    changed: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def result(self) -> str:
+        """Say "unchanged", "changed" or "left"."""
+        return "left" if self.problem else "changed" if self.changed or self.added or self.dropped else "unchanged"
+
+
+def rescore_runs(
+    registry: Registry,
+    store: Store,
+    choice: Choice,
+    *,
+    protocols: Sequence[str] = (),
+    ks: Sequence[int] = (),
+    data: Path | None = None,
+    heard: Callable[[Rescored], None] = lambda _: None,
+) -> list[Rescored]:
+    """Compute the scores, audits, curves and per-query AP of finished runs from their codes, and record them.
+
+    A run keeps its record until the new one is complete; one that cannot be rescored is left as it was.
+
+    Args:
+        registry: finds the protocols.
+        store: the results folder.
+        choice: which methods and code lengths.
+        protocols: which protocols, by name or by the path of a manifest; empty: all that the finished runs name.
+        ks: the K to record; empty: each protocol's own.
+        data: the data folder.
+        heard: called with each run's result as soon as it is there.
+
+    Returns:
+        A result a run; cross-data-set runs after those that they are measured against.
+
+    Raises:
+        UsageError: an unknown name, an impossible K, or a protocol that only its manifest tells.
+        DataError: a protocol's data are missing or faulty.
+    """
+    _check_ks(ks)
+    records, _ = store.records()
+    found = _protocols(registry, protocols, records)
+    chosen = Choice(tuple(found) if protocols else (), choice.methods, choice.bits)
+    runs = [record for group in groups(records, chosen) for record in group.records]
+    opened = {name: found[name].load(data, allow_counts=True) for name in {run.spec["protocol"]: None for run in runs}}
+    results = []
+    for run in sorted(runs, key=lambda run: "in_domain" in run.data):  # those measured against others come last
+        protocol = found[run.spec["protocol"]]
+        result = _rescore(run, protocol, opened[protocol.name], store, tuple(ks) or protocol.ks)
+        heard(result)
+        results.append(result)
+    return results
+
+
+def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: Store, ks: Sequence[int]) -> Rescored:
+    """Rescore one run under its lock."""
+    with hold(run.folder) as held:
+        if held is None:
+            return Rescored(run, problem=f"Another process works on {run.folder}: rescore it later.")
+        try:
+            record = read_record(run.folder / RECORD)  # another process may have changed it meanwhile
+            check_data(record, protocol, splits)
+            scored = score_splits(splits, codes_by_part(record, splits), ks)
+        except FileNotFoundError:
+            return Rescored(run, problem=f"{run.folder} has lost its record: another process does the run again.")
+        except (DataError, StoreError) as error:
+            return Rescored(run, problem=str(error))
+        for split in splits:
+            split.check_unchanged()
+        return _compare(record, _write(record, scored, _in_domain(record, splits, scored, store)))
+
+
+def _in_domain(record: Record, splits: Sequence[Split], scored: Scored, store: Store) -> dict[str, dict[str, Any]]:
+    """Return the entry `in_domain` of a cross-data-set run; the run it names may have been rescored too."""
+    entry, other = record.data.get("in_domain"), splits[0].in_domain
+    if not entry or not other:
+        return {}
+    spec = RunSpec(**{name.name: record.spec[name.name] for name in fields(RunSpec)})
+    inside = replace(spec, protocol=other.protocol, version=other.version, splits=other.splits)
+    return {"in_domain": {**entry, "gain": gains(scored.scores, inside, record.data["method"]["fingerprint"], store)}}
+
+
+def _write(record: Record, scored: Scored, entries: Mapping[str, Any]) -> Record:
+    """Replace a run's scores and the files that go with them, the record last.
+
+    A kill between two of them leaves the old record, which stands on the codes; files that do not belong to it are told
+    by their digests, and rescoring makes them anew.
+    """
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **scored.per_query)  # type: ignore[arg-type]
+    files = {"per_query.npz": arrays.getvalue(), "curves.json": scored.curves.encode()}
+    for name, content in files.items():
+        with atomic_write(record.folder / name) as file:
+            file.write(content)
+    data = {
+        **record.data,
+        "scores": scored.scores,
+        "audit": scored.audit,
+        "queries": scored.queries,
+        "timing": {**record.data["timing"], "score_s": scored.seconds},
+        **entries,
+        "rescored": {"vhbench": __version__, "finished": datetime.now(UTC).isoformat(timespec="seconds")},
+        "files": {**record.digests, **{name: sha256(content).hexdigest() for name, content in files.items()}},
+        "sizes": {**record.data.get("sizes", {}), **{name: len(content) for name, content in files.items()}},
+    }
+    write_json(record.folder / RECORD, data)
+    return Record(record.folder, data)
+
+
+def _compare(before: Record, after: Record) -> Rescored:
+    old, new = before.scores, after.scores
+    return Rescored(
+        after,
+        {name: (old[name], new[name]) for name in new if name in old and not _same(old[name], new[name])},
+        tuple(name for name in new if name not in old),
+        tuple(name for name in old if name not in new),
+    )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= CLOSE
+
+
+def _protocols(registry: Registry, names: Sequence[str], records: Sequence[Record]) -> dict[str, Protocol]:
+    """Return the protocols by their own names: those asked for, or all that finished runs name."""
+    if names:
+        return {protocol.name: protocol for protocol in map(registry.protocol, names)}
+    found = {}
+    for name in dict.fromkeys(record.spec["protocol"] for record in records if record.status == "done"):
+        try:
+            found[name] = registry.protocol(name)
+        except UsageError as error:
+            raise UsageError(
+                f"There are runs on {name!r}, which is not a built-in protocol: give its manifest, "
+                f"--protocol path/to/{name}.toml, or name the protocols to rescore."
+            ) from error
+    return found
+
+
+def _check_ks(ks: Sequence[int]) -> None:
+    for k in ks:
+        if k < 1:
+            raise UsageError(f"--ks takes ranks from 1 up, not {k}.")
