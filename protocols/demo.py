@@ -63,6 +63,10 @@ class Demo(Protocol):
         """Return the training videos' labels, int64 (videos,), for protocols that hold classes out."""
         return labels("database")
 
+    def pictures(self, split: str, role: str, rows: np.ndarray) -> np.ndarray | None:
+        """Draw the videos again: brightness, uint8 (len(rows), 16, 32, 32)."""
+        return frames(self.name, role, rows)
+
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
         return [

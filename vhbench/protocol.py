@@ -171,6 +171,23 @@ class Protocol(abc.ABC):
             DataError: files are missing, unreadable or contradict each other.
         """
 
+    def pictures(self, split: str, role: str, rows: np.ndarray) -> np.ndarray | None:
+        """Return frames to look at, for the report; needed only where a protocol can show its videos.
+
+        Args:
+            split: the split's name.
+            role: "query" or "database".
+            rows: which videos of that part (int).
+
+        Returns:
+            uint8 (len(rows), frames, height, width) or, in colour, (len(rows), frames, height, width, 3); None where
+            there is nothing to show. A split that bears the name of a protocol in `made_of` is shown by that one.
+        """
+        for protocol in self.made_of:
+            if protocol.name == split:
+                return protocol.pictures(split, role, rows)
+        return None
+
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
         return [
