@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import io
@@ -91,6 +92,7 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+@functools.lru_cache(maxsize=256)  # methods share most of their files
 def _code(source: bytes) -> bytes:
     """Return a Python file without docstrings, comments and blank lines; what is not Python, as it is.
 
@@ -167,11 +169,16 @@ def _closure(path: Path) -> set[Path]:
         if file in files:
             continue
         files.add(file)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            for name in _imported(node):
-                if name.startswith(SHARED) and (spec := importlib.util.find_spec(name)) and spec.origin:
-                    queue.append(Path(spec.origin))
+        for name in _shared_imports(file.read_text(encoding="utf-8")):
+            if (spec := importlib.util.find_spec(name)) and spec.origin:
+                queue.append(Path(spec.origin))
     return files
+
+
+@functools.lru_cache(maxsize=256)
+def _shared_imports(source: str) -> tuple[str, ...]:
+    names = (name for node in ast.walk(ast.parse(source)) for name in _imported(node))
+    return tuple(dict.fromkeys(name for name in names if name.startswith(SHARED)))
 
 
 def _imported(node: ast.AST) -> list[str]:
