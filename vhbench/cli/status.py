@@ -2,75 +2,113 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 from tabulate import tabulate
 
 from vhbench.cli import options
+from vhbench.cli.words import describe_epoch
+from vhbench.overview import OPEN_STATES, STATES, RunState, survey, tidy
 from vhbench.registry import Registry
-from vhbench.store import LOCK, RECORD, Record, Store, is_locked
+from vhbench.store import Store
 
-STATES = ("done", "stale", "running", "interrupted", "failed", "skipped")
+PAUSE = 2.0  # seconds between looks, at least; looking takes at most a fifth of the time
+REST = 4
 
 
 @click.command()
 @options.out
 @options.plugins
-def command(out: Path, plugins: Sequence[Path]) -> None:
+@click.option("--watch", is_flag=True, help="Look again and again until every run is over; Ctrl-C ends it sooner.")
+@click.option("--tidy", "tidy_up", is_flag=True, help="Remove what killed processes have left, and say what.")
+def command(out: Path, plugins: Sequence[Path], watch: bool, tidy_up: bool) -> None:
     """Count the runs in --out by state, and say why some failed.
 
     done: recorded. stale: recorded, but the method's source has changed since. running: a process works on it.
-    interrupted: begun, and continued by the next `vhbench run`. failed, skipped: recorded with a reason.
+    interrupted: begun, and continued by the next `vhbench run`. waiting: asked for by a `vhbench run`, and not begun.
+    failed, skipped: recorded with a reason. All of this is read from the folder, on any machine that sees it.
     """
-    records, problems = Store(out).records()
-    sources = {entry.name: entry.fingerprint for entry in Registry(plugins).methods() if not entry.broken}
-    states = {record.folder: _state(record, sources) for record in records}
-    states |= {folder: _unfinished(folder) for folder in _begun(out)}
-    counts = Counter((folder.parts[-3], folder.parts[-2], state) for folder, state in states.items())
-    keys = sorted({key[:2] for key in counts})
-    shown = [state for state in STATES if any(key[2] == state for key in counts)]
-    lines = [[*key, *(counts[(*key, state)] or "" for state in shown)] for key in keys]
-    if lines:
-        click.echo(tabulate(lines, ["protocol", "method", *shown], tablefmt="plain"))
-    for record in records:
-        if record.status != "done":
-            click.echo(f"{record.status}: {record.folder}: {record.data['reason']}")
-    for folder, state in states.items():
-        if state in ("running", "interrupted"):
-            click.echo(f"{state}: {folder}{_epoch(folder)}")
-    for problem in problems:
-        click.echo(problem)
+    if tidy_up:
+        _tidy(out)
+        return
+    fingerprints = {entry.name: entry.fingerprint for entry in Registry(plugins).methods() if not entry.broken}
+    if watch:
+        _watch(Store(out), fingerprints)
+        return
+    states, problems = survey(Store(out), fingerprints)
+    if text := _text(states, problems):
+        click.echo(text)
     if not states:
         click.echo(f"There are no runs in {out}.", err=True)
 
 
-def _state(record: Record, sources: dict[str, str]) -> str:
-    if record.status != "done":
-        return record.status
-    current = sources.get(record.spec["method"])
-    return "stale" if current and current != record.data["method"]["fingerprint"] else "done"
+def _tidy(out: Path) -> None:
+    removed = tidy(out)
+    for path in removed:
+        click.echo(f"removed: {path}")
+    if not removed:
+        click.echo(f"There is nothing to tidy up in {out}.", err=True)
 
 
-def _begun(out: Path) -> list[Path]:
-    return [folder for folder in sorted(out.glob("*/*/*b-s*-*")) if not (folder / RECORD).exists()]
-
-
-def _unfinished(folder: Path) -> str:
-    return "running" if is_locked(folder / LOCK) else "interrupted"
-
-
-def _epoch(folder: Path) -> str:
-    """Say how far training is."""
-    log = folder / "train.jsonl"
-    lines = log.read_text().splitlines() if log.is_file() else []
-    if not lines:
-        return ""
+def _watch(store: Store, fingerprints: dict[str, str]) -> None:
+    """Show the states until every run is over: the whole on a terminal, a line whenever the counts change elsewhere."""
     try:
-        last = json.loads(lines[-1])
-        return f": epoch {last['epoch']}, loss {last['loss']:.4g}"
-    except (ValueError, KeyError, TypeError):
-        return ": train.jsonl is damaged"
+        if sys.stdout.isatty():
+            from rich.live import Live
+            from rich.text import Text
+
+            with Live(auto_refresh=False) as live:
+                for states, problems in _looks(store, fingerprints):
+                    live.update(
+                        Text(_text(states, problems) or f"There are no runs in {store.root} yet."), refresh=True
+                    )
+            return
+        said = ""
+        for states, _ in _looks(store, fingerprints):
+            if (line := _summary(states)) != said:
+                click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+                said = line
+    except KeyboardInterrupt:
+        return
+
+
+def _looks(store: Store, fingerprints: dict[str, str]) -> Iterator[tuple[list[RunState], list[str]]]:
+    while True:
+        began = time.monotonic()
+        states, problems = survey(store, fingerprints)
+        yield states, problems
+        if states and not any(run.state in OPEN_STATES for run in states):
+            return
+        time.sleep(max(PAUSE, REST * (time.monotonic() - began)))
+
+
+def _summary(states: Sequence[RunState]) -> str:
+    counts = Counter(run.state for run in states)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no runs yet"
+
+
+def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
+    """Return the table of counts, and a line for each run that is neither done nor waiting."""
+    counts = Counter((run.folder.parts[-3], run.folder.parts[-2], run.state) for run in states)
+    keys = sorted({key[:2] for key in counts})
+    shown = [state for state in STATES if any(key[2] == state for key in counts)]
+    lines = [[*key, *(counts[(*key, state)] or "" for state in shown)] for key in keys]
+    found = [tabulate(lines, ["protocol", "method", *shown], tablefmt="plain")] if lines else []
+    for kind in (("failed", "skipped"), ("running", "interrupted")):
+        found += [f"{run.state}: {run.folder}{_note(run)}" for run in states if run.state in kind]
+    waiting = Counter(run.grid for run in states if run.state == "waiting")
+    for grid, count in waiting.items():
+        found.append(f"waiting: {count} of {grid}: vhbench run --config {shlex.quote(str(grid))} starts them")
+    return "\n".join([*found, *problems])
+
+
+def _note(run: RunState) -> str:
+    if run.reason:
+        return f": {run.reason}"
+    return f": epoch {describe_epoch(run.epoch)}" if run.epoch else ""

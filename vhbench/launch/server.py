@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -102,17 +103,34 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def warm_up() -> None:
+    """Do once what every run would do again for seconds: import, load the compiled kernels, look at the surroundings.
+
+    Nothing here may leave a thread behind or touch a GPU: neither survives a fork.
+    """
+    for name in ("torch", "pandas", "scipy.linalg", "h5py", "vhbench.training", "vhbench.launch.jobs"):
+        importlib.import_module(name)
+    import numpy as np
+
+    from vhbench import environment
+    from vhbench.registry import Registry
+    from vhbench.scoring import evaluate
+
+    codes, labels = np.eye(4, dtype=bool), np.arange(4) % 2
+    scores = evaluate(codes, codes, labels, labels, ks=(1,), self_index=np.arange(4))
+    for by in ("rank", "radius"):
+        scores.precision_recall(by=by)
+    environment.describe("cpu")
+    Registry().protocols()
+
+
 def main() -> None:
-    """Import what runs need, then serve."""
+    """Get ready, then serve."""
     die_with(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reports = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not stand among the reports
-    import torch  # noqa: F401
-
-    import vhbench.launch.jobs
-    import vhbench.training  # noqa: F401
-
+    warm_up()
     Server(0, reports).serve()
 
 

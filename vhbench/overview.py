@@ -1,0 +1,126 @@
+"""What a results folder says of every run: recorded, at work, left unfinished, or still to come."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vhbench.files import TEMPORARY
+from vhbench.grids import FOLDER as GRIDS
+from vhbench.grids import kept_grids
+from vhbench.launch.watching import last_epoch
+from vhbench.method import Epoch
+from vhbench.store import LOCK, RECORD, Record, Store, hold, is_locked
+
+STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
+OPEN_STATES = {"running", "interrupted", "waiting"}
+RUN_FOLDER = re.compile(r"\d+b-s\d+-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run as the store has it.
+
+    Attributes:
+        folder: the run's; not there yet where it waits.
+        state: one of STATES.
+        reason: why it failed or was skipped, or what is wrong with its log; else empty.
+        epoch: the last one that it trained, where it is running or interrupted.
+        grid: the kept grid it was asked for in, where it waits.
+    """
+
+    folder: Path
+    state: str
+    reason: str = ""
+    epoch: Epoch | None = None
+    grid: Path | None = None
+
+
+def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState], list[str]]:
+    """Return the state of every run, in order of folders, and a sentence for each file that cannot be read.
+
+    Args:
+        store: the results folder.
+        fingerprints: method -> fingerprint of its present source; by these a record is stale.
+    """
+    records, problems = store.records()
+    grids, faults = kept_grids(store.root)
+    epochs = {store.root / folder: total for grid in grids for folder, total in grid.runs.items()}
+    states = {record.folder: _recorded(record, fingerprints, epochs.get(record.folder)) for record in records}
+    for folder in store.root.glob("*/*/*"):
+        if folder not in states and RUN_FOLDER.fullmatch(folder.name) and not (folder / RECORD).exists():
+            states[folder] = _unfinished(folder, epochs.get(folder))
+    damaged = {Path(text.partition(f"/{RECORD}")[0]) for text in problems}
+    for grid in grids:
+        for name in grid.runs:
+            folder = store.root / name
+            if folder not in damaged:
+                states.setdefault(folder, RunState(folder, "waiting", grid=grid.path))
+    return [states[folder] for folder in sorted(states)], problems + faults
+
+
+def _recorded(record: Record, fingerprints: Mapping[str, str], epochs: int | None) -> RunState:
+    if is_locked(record.folder / LOCK):  # it is being done again
+        return _unfinished(record.folder, epochs)
+    if record.status != "done":
+        return RunState(record.folder, record.status, str(record.data["reason"]))
+    current = fingerprints.get(record.spec["method"])
+    stale = current and current != record.data["method"].get("fingerprint")
+    return RunState(record.folder, "stale" if stale else "done")
+
+
+def _unfinished(folder: Path, epochs: int | None) -> RunState:
+    state = "running" if is_locked(folder / LOCK) else "interrupted"
+    try:
+        return RunState(folder, state, epoch=last_epoch(folder, epochs))
+    except ValueError as error:
+        return RunState(folder, state, str(error))
+
+
+def tidy(root: Path) -> list[Path]:
+    """Remove what killed processes have left: temporary files, dead locks, empty folders. Return their paths.
+
+    Folders of runs that are at work are left alone, and so is everything that vhbench did not make.
+
+    Raises:
+        StoreError: something cannot be removed.
+    """
+    grids, _ = kept_grids(root)
+    runs = {folder for folder in root.glob("*/*/*") if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir()}
+    removed = []
+    for folder in [*sorted(runs), root / GRIDS]:
+        left = _leftovers(folder)
+        if left and not is_locked(folder / LOCK):
+            for path in left:
+                if path.is_dir():
+                    with contextlib.suppress(OSError):
+                        path.rmdir()
+            if folder.exists():
+                with hold(folder):  # makes the lock its own, removes the rest, and the folder if that is empty then
+                    pass
+            removed += [path for path in left if not path.exists()]
+    parents = {
+        parent
+        for folder in [*runs, *(root / run for grid in grids for run in grid.runs)]
+        for parent in (folder.parent, folder.parent.parent)
+    }
+    for folder in sorted(parents, reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            removed.append(folder)
+    return removed
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Return what a killed process has left in a folder, the folder itself last if it holds nothing else."""
+    found = sorted(folder.rglob("*"), reverse=True)
+    left = [path for path in found if path == folder / LOCK or path.name.startswith(TEMPORARY)]
+    for path in found:
+        if path.is_dir() and all(inner in left for inner in path.iterdir()):
+            left.append(path)
+    if folder.is_dir() and all(inner in left for inner in folder.iterdir()):
+        left.append(folder)
+    return left
