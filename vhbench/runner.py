@@ -138,7 +138,7 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
 
 
 def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | None:
-    """Record a run as failed whose process ended before it could do so itself; for launchers.
+    """Record a run as failed whose process ended before it could do so itself; for launchers. Its checkpoint stays.
 
     Args:
         cell: the run, as it was planned.
@@ -155,7 +155,7 @@ def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | 
         if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
             return current
         base = {**_base_record(cell), "status": "failed", "reason": reason}
-        return folder.publish(base, texts={"traceback.txt": printed})
+        return folder.publish(base, texts={"traceback.txt": printed}, keep_checkpoint=True)
 
 
 def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, observer: Observer) -> Record:

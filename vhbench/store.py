@@ -220,6 +220,7 @@ class RunFolder:
         *,
         arrays: Mapping[str, Mapping[str, Any]] | None = None,
         texts: Mapping[str, str] | None = None,
+        keep_checkpoint: bool = False,
     ) -> Record:
         """Write the run's files and, last of all, its record; then remove the checkpoint.
 
@@ -229,6 +230,7 @@ class RunFolder:
             record: content of `run.json`; `files` (name -> sha256) and `sizes` (name -> bytes) are added.
             arrays: name of an `.npz` file -> its arrays.
             texts: name of a text file -> its content.
+            keep_checkpoint: leave the checkpoint, so that another try goes on from it.
         """
         try:
             self._remove_record()
@@ -240,7 +242,8 @@ class RunFolder:
             raise write_error(self.path, error) from error
         record = {**record, "files": digests, "sizes": sizes}
         write_json(self.path / RECORD, record)
-        self._remove_checkpoint()
+        if not keep_checkpoint:
+            self._remove_checkpoint()
         return Record(self.path, record)
 
     def _remove_record(self) -> None:

@@ -32,6 +32,7 @@ class Connection:
     def __init__(self, threads: int):
         self._environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         self._starts = 0
+        self._rest = b""
         self._open()
 
     def start(self, key: str, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
