@@ -1,0 +1,309 @@
+"""What the page shows, as JSON values: tables, curves, audits, training, cost and provenance of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from vhbench import __version__
+from vhbench.errors import StoreError, UsageError
+from vhbench.overview import RunState, survey
+from vhbench.protocol import Protocol
+from vhbench.registry import Registry
+from vhbench.report.curves import pr_curves
+from vhbench.report.figures import style
+from vhbench.report.page.queries import Labels, query_views
+from vhbench.report.rows import Choice, Group, groups, in_database, rows
+from vhbench.scoring import Metric
+from vhbench.scoring.names import CONVENTIONS, KINDS
+from vhbench.store import RECORD, Record, Store
+
+CURVE_POINTS = 48  # of a curve by rank
+EPOCHS = 60  # of a training curve
+TERMS = 6  # of a loss, with the loss itself
+DIGITS = 5
+
+
+def gather(
+    store: Store,
+    choice: Choice,
+    registry: Registry,
+    given: Mapping[str, Protocol],
+    data: Path | None,
+    beside: Path,
+) -> dict[str, Any]:
+    """Read a results folder.
+
+    Args:
+        store: the folder.
+        choice: protocols, methods and code lengths to show, one metric (a map) and a convention.
+        registry: finds protocols, and the methods whose source may have changed since.
+        given: protocols that the registry does not know by name.
+        data: the data folder, for labels.
+        beside: the page's folder, which links to records start from.
+
+    Returns:
+        JSON values; the scripts of the page are their only reader.
+
+    Raises:
+        UsageError: an unknown name, or a metric that no run has recorded or that is no map.
+    """
+    metric = _map(choice)
+    records, _ = store.records()
+    alike = groups(records, choice)
+    if alike and not any(f"map@{metric.k}" in _short_names(group, "literature") for group in alike):
+        rows(records, choice)  # says which are recorded
+    lacking: list[str] = []
+    shown = sorted((record for record in records if _is_chosen(record, choice)), key=_order)
+    states, unreadable = survey(
+        store, {entry.name: entry.fingerprint for entry in registry.methods() if not entry.broken}
+    )
+    state_of = {run.folder: run.state for run in states}
+    numbers = {record.folder: number for number, record in enumerate(shown)}
+    labels = Labels(registry, given, data)
+    environments: list[Any] = []
+    return {
+        "title": f"vhbench report: {', '.join(dict.fromkeys(group.protocol for group in alike)) or store.root.name}",
+        "version": __version__,
+        "convention": choice.convention,
+        "conventions": {name: vars(convention) for name, convention in CONVENTIONS.items()},
+        "styles": {name: _style(name) for name in dict.fromkeys(group.spec["method"] for group in alike)},
+        "groups": [_group(group, [numbers[record.folder] for record in group.records], lacking) for group in alike],
+        "sets": _sets(alike, metric.k, labels, lacking),
+        "runs": [_run(record, state_of[record.folder], environments, beside) for record in shown],
+        "environments": environments,
+        "problems": [
+            *_without_record(states, choice),
+            *({"state": "unreadable", "text": text} for text in unreadable),
+        ],
+        "lacking": lacking,
+    }
+
+
+def _map(choice: Choice) -> Metric:
+    (text,) = choice.metrics
+    metric = Metric.parse(text, choice.convention)
+    if str(metric) != str(Metric.parse(f"map@{metric.k}", choice.convention)):
+        raise UsageError(
+            f"--metric takes a map by its short name, as in map@{metric.k}, not {text!r}: the page's AP query by query "
+            "is recorded in both conventions, and all other metrics can be chosen on the page."
+        )
+    return metric
+
+
+def _is_chosen(record: Record, choice: Choice) -> bool:
+    wanted = ((choice.protocols, "protocol"), (choice.methods, "method"), (choice.bits, "bits"))
+    return all(not names or record.spec[key] in names for names, key in wanted)
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    return tuple(record.spec[name] for name in ("protocol", "method", "bits", "seed"))
+
+
+def _sets(alike: Sequence[Group], k: int, labels: Labels, lacking: list[str]) -> list[dict[str, Any]]:
+    """Return what is on each protocol and split: numbers that may stand in one table."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, group in enumerate(alike):
+        for split in group.spec["splits"]:
+            found.setdefault((group.protocol, split), []).append(number)
+    sets = []
+    for (protocol, split), members in found.items():
+        first = alike[members[0]]
+        chosen = [alike[number] for number in members]
+        names: dict[str, dict[str, str]] = {convention: {} for convention in CONVENTIONS}
+        series = [{"group": number, **_series(alike[number], split, names)} for number in members]
+        main = split == next(iter(first.spec["splits"]))
+        ks = sorted(
+            int(name.partition("@")[2]) for name in names["literature"] if name.startswith("map@") and "[" not in name
+        )
+        views = query_views(chosen, split, main, min(ks, key=lambda x: (abs(x - k), x)), labels, lacking) if ks else {}
+        for entry, own in zip(series, views.pop("series", ()), strict=False):
+            entry |= own
+        sets.append(
+            {
+                "protocol": protocol,
+                "split": split,
+                "name": protocol if split == protocol.partition(" (data ")[0] else f"{protocol}, split {split}",
+                "synthetic": any(bool(group.records[0].data["synthetic"]) for group in chosen),
+                "in_database": in_database(first.records[0], split),
+                "queries": first.records[0].data["queries"][split],
+                "version": first.spec["version"],
+                "digests": first.spec["splits"][split],
+                "notes": first.records[0].data.get("data", {}).get(split, {}),
+                "ks": ks,
+                "names": names,
+                "series": series,
+                "views": views,
+            }
+        )
+    return sets
+
+
+def _short_names(group: Group, convention: str) -> list[str]:
+    """Return the metrics, as `rows` takes them, that the runs have recorded in a convention."""
+    first = group.records[0]
+    main = next(iter(first.spec["splits"]))
+    kinds = dict.fromkeys(name.partition("[")[0] for name in first.scores if "/" not in name)
+    names = [name for name in kinds if name.partition("@")[0] in KINDS]
+    ties = [f"{name}[ties={ties}]" for name in names if name.startswith("map@") for ties in ("worst", "best")]
+    candidates = [(name, Metric.parse(name, convention, in_database(first, main))) for name in [*names, *ties]]
+    return [name for name, metric in candidates if str(metric) in first.scores]
+
+
+def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Return a group's numbers on a split, and put the full names of its metrics into `names`."""
+    scores: dict[str, dict[str, Any]] = {}
+    for convention in CONVENTIONS:
+        scores[convention] = {}
+        wanted = _short_names(group, convention)
+        by_name = {str(Metric.parse(n, convention, in_database(group.records[0], split))): n for n in wanted}
+        for row in rows(group.records, Choice(metrics=wanted, convention=convention)) if wanted else ():
+            if row.split == split:
+                short = by_name[row.metric]
+                names[convention][short] = row.metric
+                scores[convention][short] = [_short(row.value), _short(row.sd), row.queries]
+    audits = [record.data["audit"][split] for record in group.records if split in record.data.get("audit", {})]
+    return {"scores": scores, "audit": _means(audits)}
+
+
+def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, Any]:
+    """Return what does not depend on a split: name, training and cost; and the curves, which one file holds."""
+    data = [record.data for record in group.records]
+    memory = [record.get("memory", {}) for record in data]
+    return {
+        "protocol": group.protocol,
+        "label": group.label,
+        "method": group.spec["method"],
+        "bits": group.spec["bits"],
+        "seeds": [record.spec["seed"] for record in group.records],
+        "runs": list(runs),
+        "curves": _curves(group, lacking),
+        "training": [_training(record, lacking) for record in group.records],
+        "cost": {
+            **_means([record["timing"] for record in data]),
+            **{name: _largest(values.get(name) for values in memory) for name in ("peak_rss_mb", "peak_gpu_mb")},
+            "devices": sorted({_device(record["environment"]) for record in data}),
+        },
+    }
+
+
+def _device(environment: Mapping[str, Any]) -> str:
+    if environment.get("gpu"):
+        return str(environment["gpu"])
+    threads = environment.get("threads")
+    words = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
+    return f"{environment.get('cpu', 'unknown')}{words}"
+
+
+def _curves(group: Group, lacking: list[str]) -> dict[str, Any]:
+    """Return precision and recall: split -> "rank" or "radius" -> "keep" or "drop" -> columns; ranks are thinned."""
+    found: dict[str, Any] = {}
+    try:
+        for convention in CONVENTIONS:
+            frame = pr_curves(group.records, Choice(convention=convention))
+            for (split, by, own), part in frame.groupby(["split", "by", "self"], sort=False):
+                kept = part.iloc[_thinned(len(part), CURVE_POINTS)] if by == "rank" else part
+                columns = {name: [_short(x, 4) for x in kept[name]] for name in ("recall", "precision")}
+                found.setdefault(split, {}).setdefault(by, {})[own] = {"at": kept["at"].tolist(), **columns}
+    except (StoreError, KeyError, TypeError) as error:
+        text = str(error) if isinstance(error, StoreError) else f"{group.records[0].folder / 'curves.json'} is damaged."
+        lacking.append(f"No precision-recall curves of {group.label}, {group.spec['bits']} bits: {text}")
+        return {}
+    return found
+
+
+def _thinned(count: int, wanted: int) -> np.ndarray:
+    """Return at most `wanted` places among `count`, denser at the beginning, with the first and the last."""
+    if count <= wanted:
+        return np.arange(count)
+    places: np.ndarray = np.unique(np.rint(np.geomspace(1, count, wanted)).astype(int) - 1)
+    return places
+
+
+def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
+    """Return the loss and its terms at some epochs, the first and the last among them; {} without epochs."""
+    path = record.folder / "train.jsonl"
+    if not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        kept = [lines[i] for i in sorted({round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))})]
+        terms = [name for name in kept[0] if name not in ("epoch", "seconds")][:TERMS]
+        return {
+            "epoch": [line["epoch"] for line in kept],
+            "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        lacking.append(f"No training curve from {path}: it is empty or damaged ({error}).")
+        return {}
+
+
+def _run(record: Record, state: str, environments: list[Any], beside: Path) -> dict[str, Any]:
+    """Return a run's provenance."""
+    data, spec = record.data, record.spec
+    environment = {k: v for k, v in data.get("environment", {}).items() if k not in ("finished", "features")}
+    if environment not in environments:
+        environments.append(environment)
+    return {
+        **{name: spec[name] for name in ("protocol", "method", "bits", "seed", "precision", "params")},
+        "state": state,
+        "reason": data["reason"],
+        "id": data["id"],
+        "synthetic": bool(data.get("synthetic")),
+        "budget": data.get("budget"),
+        "epochs": spec["budget"].get("epochs"),
+        "changed": data.get("changed", {}),
+        "origin": data["method"].get("origin"),
+        "fingerprint": data["method"].get("fingerprint"),
+        "version": data.get("vhbench"),
+        "selection": data.get("selection"),
+        "features": data.get("environment", {}).get("features"),
+        "finished": data.get("environment", {}).get("finished"),
+        "gain": data.get("in_domain", {}).get("gain"),
+        "environment": environments.index(environment),
+        "link": quote(Path(os.path.relpath((record.folder / RECORD).resolve(), beside)).as_posix()),
+    }
+
+
+def _without_record(states: Iterable[RunState], choice: Choice) -> list[dict[str, str]]:
+    """Return the runs that were asked for or begun and have no record."""
+    found = []
+    for run in states:
+        protocol, method, rest = run.folder.parts[-3:]
+        bits = ([str(bits) for bits in choice.bits], rest.partition("b")[0])
+        names = ((choice.protocols, protocol), (choice.methods, method), bits)
+        if not (run.folder / RECORD).exists() and all(not wanted or name in wanted for wanted, name in names):
+            found.append(
+                {"state": run.state, "text": f"{protocol}/{method}/{rest}{f': {run.reason}' if run.reason else ''}"}
+            )
+    return found
+
+
+def _style(method: str) -> dict[str, str]:
+    found: dict[str, str] = style(method)
+    return found
+
+
+def _means(values: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the mean of each number over runs."""
+    names = dict.fromkeys(name for value in values for name in value)
+    columns = {name: [value[name] for value in values if value.get(name) is not None] for name in names}
+    return {name: _short(statistics.fmean(column)) if column else None for name, column in columns.items()}
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _short(value: float | None, digits: int = DIGITS) -> float | None:
+    """Round to a number of digits behind the point, or of significant ones above 1; None for what is no number."""
+    if value is None or not np.isfinite(value):
+        return None
+    return float(f"{value:.{digits}g}") if abs(value) >= 1 else round(float(value), digits)
