@@ -23,6 +23,7 @@ check: $(READY)  ## lint, formatting, types
 bench: $(READY)  ## side-by-side speed and memory
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/reading.py
 
 $(READY): pyproject.toml setup.py
 	$(PYTHON) -c "import sys; sys.exit('vhbench needs Python 3.11 or newer; set PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"

@@ -1,7 +1,9 @@
 """Speed of reading features where they lie, side by side in one run with equal cache state.
 
-    vhbench data synth --like fcvid --scale 0.1 --data /tmp/synth
-    python benchmarks/reading.py /tmp/synth/fcvid/fcv_train_feats.h5 [--repeat 5] [--block 64] [--cold]
+    python benchmarks/reading.py [FILE] [--repeat 5] [--block 24] [--cold]
+
+Without FILE it makes 0.4 GB of features in the temporary folder. For more: `vhbench data synth --like fcvid --scale 0.1
+--data /tmp/synth`, then FILE is /tmp/synth/fcvid/fcv_train_feats.h5.
 
 - in order: `VideoSet.arrays`, as shallow methods read, against `dd bs=1M` of the whole file to /dev/null. dd reads into
   one buffer that stays in the processor's cache; vhbench's blocks are arrays that a method may keep. A third figure
@@ -23,6 +25,7 @@ import os
 import platform
 import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +36,13 @@ from vhbench.features import open_features
 from vhbench.videos import BLOCK_BYTES, VideoSet
 
 BATCH = 256
+SHAPE = (1000, 25, 4096)  # of the features made where no file is given
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="a contiguous HDF5 or .npy feature file that fits in memory")
+    parser.add_argument("file", type=Path, nargs="?", help="a contiguous HDF5 or .npy feature file that fits in memory")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--block", type=float, default=BLOCK_BYTES / 2**20, help="MiB at a time; vhbench's by default")
     parser.add_argument("--cold", action="store_true", help="in order: drop the file from the page cache each time")
@@ -122,8 +126,17 @@ def share_in_cache(path: Path) -> float:
 
 
 def main() -> None:
-    """Run and print the comparison."""
+    """Run the comparison on the file given, or on one made for it."""
     args = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.file is None:
+            args.file = Path(folder) / "features.npy"
+            np.save(args.file, np.random.default_rng(0).random(SHAPE, dtype=np.float32))
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Run and print the comparison."""
     features = open_features([args.file])
     videos, size = VideoSet(features), args.file.stat().st_size
     block_bytes = int(args.block * 2**20)
