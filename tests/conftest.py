@@ -205,7 +205,8 @@ def write_run(out: Path) -> Callable[..., Path]:
         record = {
             "schema": SCHEMA, "id": spec.id, "spec": spec.to_json(), "status": "done", "reason": None,
             "budget": budget_name(spec.budget["epochs"], spec.budget["videos"], spec.params.get("epochs")),
-            "synthetic": False, "changed": {}, "method": {"origin": "built-in", "fingerprint": ""},
+            "synthetic": False, "changed": {},
+            "method": {"origin": "built-in", "fingerprint": changes.pop("fingerprint", "")},
             "scores": scores, "queries": {split: {"total": 12, "scored": 11} for split in splits},
             "timing": {}, "environment": {"finished": "2026-01-01T00:00:00+00:00"},
         }  # fmt: skip
