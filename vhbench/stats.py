@@ -1,8 +1,8 @@
 """Uncertainty of a mean over queries: bootstrap intervals, paired sign-flip tests, Holm's correction.
 
-The unit is the query: where a method was run with several seeds, each query's AP is averaged over them first. Random draws
-depend on the seed and on the number of queries alone and are shared by all columns, so that a row's interval and a pair's p
-stay what they are when a method is added, and a whole table costs little more than one row.
+The unit is the query: where a method was run with several seeds, each query's AP is averaged over them first. Random
+draws depend on the seed and on the number of queries alone and are shared by all columns: a row's interval and a pair's
+p stay what they are when a method is added, and a whole table costs little more than one row.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def bootstrap_intervals(
 def sign_flip(differences: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
     """Return the two-sided p-value of a paired sign-flip test: is the mean of the differences zero?
 
-    If two methods were alike, each query's difference could as well have the other sign (Fisher 1935, Sec. 21). With c of
-    n random choices of signs at least as far from zero as what was observed, p = (c + 1) / (n + 1), which is never 0
+    If two methods were alike, each query's difference could as well have the other sign (Fisher 1935, Sec. 21). With c
+    of n random choices of signs at least as far from zero as what was observed, p = (c + 1) / (n + 1), which is never 0
     and makes the test valid (Phipson & Smyth 2010).
 
     Args:

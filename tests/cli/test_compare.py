@@ -3,34 +3,89 @@
 import csv
 import io
 import json
+import re
+import shutil
 import statistics
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from vhbench.registry import Registry
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ITQ, ITQ_32 = (0.50, 0.53, 0.56), (0.61, 0.63)
+MAP = "map@20[den=k,ties=expected,self=keep]"
+FORMATS = [("table", "txt"), ("md", "md"), ("csv", "csv"), ("json", "json"), ("latex", "tex")]
+
+
+@pytest.fixture(scope="session")
+def sources():
+    """The fingerprints of the built-in methods' sources."""
+    return {entry.name: entry.fingerprint for entry in Registry().methods()}
 
 
 @pytest.fixture
-def grid(write_run):
+def grid(write_run, sources):
     """Records of two methods, two code lengths, up to three seeds and two protocols, one with synthetic features."""
+    itq = {"fingerprint": sources["itq"]}
     for seed, value in enumerate(ITQ):
-        write_run("itq", 16, seed, value)
+        write_run("itq", 16, seed, value, **itq)
     for seed, value in enumerate(ITQ_32):
-        write_run("itq", 32, seed, value)
-    write_run("lsh", 16, 0, 0.25, params={})
-    write_run("itq", 16, 0, 0.4, params={"iterations": 3}, changed={"iterations": 3})
-    write_run("itq", 16, 0, 0.3, protocol="made-up", synthetic=True, splits={"made-up": {}, "made-up-shift": {}})
+        write_run("itq", 32, seed, value, **itq)
+    write_run("lsh", 16, 0, 0.25, params={}, fingerprint="of an older source")
+    write_run("itq", 16, 0, 0.4, params={"iterations": 3}, changed={"iterations": 3}, **itq)
+    made_up = {"protocol": "made-up", "synthetic": True, "splits": {"made-up": {}, "made-up-shift": {}}}
+    write_run("itq", 16, 0, 0.3, **made_up, **itq)
     write_run("lsh", 16, 1, params={}, status="failed", reason="it broke")
 
 
-@pytest.mark.parametrize(("form", "file"), [("table", "txt"), ("md", "md"), ("csv", "csv"), ("json", "json")])
+@pytest.fixture
+def write_queries(write_run, sources):
+    """Write a run with the AP of each of 64 queries: multiples of 1/64, whose sums are the same on every machine."""
+
+    def write(method, bits, seed, mean, **changes):
+        rng = np.random.default_rng([bits, seed, *method.encode()])
+        values = np.clip(np.round(64 * (mean + rng.uniform(-0.3, 0.3, 64))), 0, 64) / 64
+        score = float(values.mean())
+        facts = {"params": {}, "fingerprint": sources.get(method, ""), **changes}
+        folder = write_run(method, bits, seed, score, queries={"toy": {"total": 64, "scored": 64}}, **facts)
+        np.savez(folder / "per_query.npz", **{MAP: values.astype(np.float32)})
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def tested(write_queries):
+    """Records with values of each query: one method far better than another, one like it, one of one seed only."""
+    for bits in (16, 32):
+        for seed in (0, 1):
+            write_queries("itq", bits, seed, 0.5)
+            write_queries("pcah", bits, seed, 0.51)
+            write_queries("lsh", bits, seed, 0.3)
+    write_queries("uvvh", 16, 0, 0.65, fingerprint="of an older source")
+
+
+@pytest.mark.parametrize(("form", "file"), FORMATS)
 def test_formats_are_as_they_were(vhbench, grid, out, form, file):
     """A change of a format shows here; if it is meant, write the new text into the golden file."""
     result = vhbench("compare", "--out", out, "--format", form)
     assert result.out == (GOLDEN / f"compare.{file}").read_text()
     assert result.err == "not in the table: 1 failed or skipped runs (vhbench status)\n"
+
+
+@pytest.mark.parametrize(("form", "file"), FORMATS)
+def test_intervals_and_tests_are_printed_as_they_were(vhbench, tested, out, form, file):
+    result = vhbench("compare", "--out", out, "--format", form, "--ci", "--baseline", "itq")
+    assert result.out == (GOLDEN / f"compare-tests.{file}").read_text()
+
+
+@pytest.mark.parametrize(("form", "file"), [("table", "txt"), ("latex", "tex")])
+def test_letters_are_printed_as_they_were(vhbench, tested, out, form, file):
+    result = vhbench("compare", "--out", out, "--format", form, "--significance")
+    assert result.out == (GOLDEN / f"compare-letters.{file}").read_text()
 
 
 def test_json_and_csv_read_back_as_the_same_rows(vhbench, grid, out):
@@ -48,7 +103,8 @@ def test_json_and_csv_read_back_as_the_same_rows(vhbench, grid, out):
 
 def test_markdown_is_a_table_of_as_many_cells_in_each_line(vhbench, grid, out):
     text = vhbench("compare", "--out", out, "--format", "md", "--protocol", "toy").out
-    heading, _, *table, _, note = text.splitlines()
+    heading, table, note, *_ = text.split("\n\n")
+    table = table.splitlines()
     assert heading == "**toy**" and note.startswith("map@20[")
     assert {line.count("|") for line in table} == {5}
 
@@ -80,14 +136,23 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(vhbench, out,
     assert found == {"itq": 0.1, "itq [iterations=9]": 0.2, "itq [bf16]": 0.3, "itq [smoke]": 0.4}
 
 
-def test_other_data_of_the_same_protocol_name_are_another_table(vhbench, out, write_run):
+def test_other_data_of_the_same_protocol_name_are_another_table(vhbench, out, write_run, caplog):
     write_run(value=0.1)
     write_run(value=0.2, splits={"toy": dict.fromkeys(("train", "query", "database", "relevance"), "1" * 64)})
     write_run(value=0.3, version=2)
     rows = json.loads(vhbench("compare", "--out", out, "--format", "json").out)
     assert {row["protocol"] for row in rows} == {f"toy (data {i} of 3)" for i in (1, 2, 3)}
+    assert [row["differs"] for row in rows] == [
+        "version: 2, not 1 as in toy (data 2 of 3)",
+        "version: 1, not 2 as in toy (data 1 of 3)",
+        "train of split toy: 00000000, not 11111111 as in toy (data 2 of 3)",
+    ]
     table = vhbench("compare", "--out", out).out
-    assert table.count("seeds") == 3 and "split" not in table
+    assert table.count("seeds") == 3 and all(table.count(row["differs"]) == 1 for row in rows)
+    said = (
+        "toy (data 1 of 3) is not put together with other data of its name: version: 2, not 1 as in toy (data 2 of 3)"
+    )
+    assert said in caplog.messages
 
 
 def test_runs_of_other_defaults_stand_in_rows_that_say_so(vhbench, out, write_run):
@@ -99,7 +164,7 @@ def test_runs_of_other_defaults_stand_in_rows_that_say_so(vhbench, out, write_ru
 
 def test_choices_keep_what_is_asked_for_in_the_order_asked_for(vhbench, grid, out):
     table = vhbench("compare", "--out", out, "--protocol", "toy", "--method", "lsh,itq", "--bits", "16").out
-    assert [line.split("  ")[0] for line in table.splitlines()[4:7]] == ["lsh", "itq", "itq [iterations=3]"]
+    assert [line.split("  ")[0] for line in table.splitlines()[4:7]] == ["lsh†", "itq", "itq [iterations=3]"]
     assert "32 bits" not in table and "made-up" not in table
 
 
@@ -146,3 +211,111 @@ def test_a_choice_that_nothing_meets_says_so(vhbench, out, write_run):
     write_run("lsh", 32, params={})
     result = vhbench("compare", "--out", out, "--method", "itq", "--bits", "32")
     assert (result.code, result.out) == (0, "") and "No finished run is of this" in result.err
+
+
+def test_the_best_is_bold_and_the_second_underlined_on_a_terminal_only(vhbench, tested, out, monkeypatch):
+    plain = vhbench("compare", "--out", out).out
+    assert "\x1b" not in plain
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
+    styled = vhbench("compare", "--out", out, "--bits", "16").out
+    rows = json.loads(vhbench("compare", "--out", out, "--bits", "16", "--format", "json").out)
+    best, second, *others = sorted((f"{row['value']:.3f}" for row in rows), reverse=True)
+    assert styled.count(f"\x1b[1m{best}\x1b[0m") == styled.count(f"\x1b[4m{second}\x1b[0m") == 1
+    assert styled.count("\x1b") == 4 and len({best, second, *others}) == 4
+
+
+def test_json_and_csv_hold_intervals_and_tests(vhbench, tested, out):
+    words = ("compare", "--out", out, "--ci", "--baseline", "itq", "--bits", "16", "--format")
+    rows = {row["label"]: row for row in json.loads(vhbench(*words, "json").out)}
+    lines = {row["label"]: row for row in csv.DictReader(io.StringIO(vhbench(*words, "csv").out))}
+    for label, row in rows.items():
+        low, high = row["ci"]
+        assert 0 < low < row["value"] < high < 1
+        assert (float(lines[label]["ci_low"]), float(lines[label]["ci_high"])) == (low, high)
+    assert rows["itq"]["tests"] == [] and lines["itq"]["p"] == ""
+    ((better,), (worse,)) = (rows[name]["tests"] for name in ("uvvh", "lsh"))
+    assert better["difference"] == pytest.approx(rows["uvvh"]["value"] - rows["itq"]["value"])
+    assert better["significant"] and worse["significant"] and better["difference"] > 0 > worse["difference"]
+    assert (lines["uvvh"]["better_than"], lines["uvvh"]["worse_than"]) == ("itq", "")
+    assert (lines["lsh"]["better_than"], lines["lsh"]["worse_than"]) == ("", "itq")
+    assert float(lines["lsh"]["p"]) == worse["p"] > 0
+
+
+def test_stale_runs_are_marked_in_every_table(vhbench, out, write_run, sources, fake_methods):
+    write_run("itq", fingerprint=sources["itq"])
+    write_run("lsh", params={}, fingerprint="of an older source")
+    write_run("fake", params={}, fingerprint="whatever it was")
+    for form, mark in (("table", "lsh†"), ("md", "lsh†"), ("latex", r"lsh$^{\dagger}$")):
+        text = vhbench("compare", "--out", out, "--format", form).out
+        assert mark in text and "other source code" in text
+        assert not any(word in text for word in ("itq†", r"itq$^{\dagger}$", "fake†", r"fake$^{\dagger}$"))
+    rows = json.loads(vhbench("compare", "--out", out, "--format", "json").out)
+    assert {row["label"]: row["stale"] for row in rows} == {"itq": False, "lsh": True, "fake": False}
+    text = vhbench("compare", "--out", out, "--plugin", fake_methods).out
+    assert "fake†" in text and "itq†" not in text
+
+
+def test_published_numbers_stand_beside_ours_with_source_and_convention(vhbench, out, write_run):
+    write_run("bl1", protocol="fcvid", value=0.2)
+    text = vhbench("compare", "--out", out, "--published").out
+    (paper,) = [line for line in text.splitlines() if line.startswith("UVVH-2 (UVVH paper, Table III)")]
+    assert "0.159‡?" in paper and paper.endswith("ties=unknown, self=unknown; contradicted")
+    (log,) = [line for line in text.splitlines() if line.startswith("S5VH (S5VH repo logs/fcv/S5VH_Nbit/map.txt)")]
+    assert log.endswith("0.246‡     ties=numpy, epoch chosen on the queries")
+    rows = json.loads(vhbench("compare", "--out", out, "--published", "--format", "json", "--method", "bl1").out)
+    ours, *theirs = rows
+    assert ours["published"] is None and theirs
+    assert {row["method"] for row in theirs} == {"bl1"} and {row["bits"] for row in theirs} == {16}
+    assert all(row["published"]["source"] and row["beside"] == ours["metric"] for row in theirs)
+    assert all(row["seeds"] == [] and row["queries"] is None and row["tests"] == [] for row in theirs)
+    assert vhbench("compare", "--out", out, "--published", "--format", "latex").out.count(r"\midrule") == 2
+
+
+def test_protocols_without_published_numbers_are_named(vhbench, out, write_run, caplog):
+    write_run()
+    assert "0.500" in vhbench("compare", "--out", out, "--published").out
+    assert caplog.messages == ["no published numbers for toy by these metrics at these code lengths"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--baseline", "itk"), "Unknown baseline among the rows 'itk': did you mean 'itq'?"),
+        (("--baseline", "itq", "--significance"), "Tests are against --baseline or of all pairs"),
+        (("--baseline", "lsh", "--method", "itq"), "Where --method is given, it must name the baseline."),
+    ],
+)
+def test_tests_that_make_no_sense_are_refused(vhbench, tested, out, options, words):
+    result = vhbench("compare", "--out", out, *options)
+    assert result.code == 2 and words in result.error
+
+
+@pytest.mark.parametrize("options", [("--published",), ("--baseline", "itq"), ("--significance",)])
+def test_latex_lines_have_a_cell_a_column_and_all_that_opens_closes(vhbench, tested, write_run, out, options):
+    hostile = {"note": r"50% & <b> \\ _#$^~{x}| --"}
+    write_run("itq", 16, params=hostile, changed=hostile)
+    write_run("itq", 16, protocol="fcvid", value=0.2)
+    text = vhbench("compare", "--out", out, "--format", "latex", *options).out
+    assert r"itq [note=50\% \& \textless{}b\textgreater{} \textbackslash{}\textbackslash{} \_\#\$" in text
+    for table in text.split("\n\n"):
+        columns = len(re.search(r"begin{tabular}{(\w+)}", table)[1])
+        lines = [line for line in table.splitlines() if line.endswith(r" \\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {columns - 1}
+        unescaped = re.sub(r"\\[{}]", "", table)
+        assert unescaped.count("{") == unescaped.count("}")
+        assert re.findall(r"\\begin{(\w+)}", table) == re.findall(r"\\end{(\w+)}", table)[::-1]
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
+@pytest.mark.parametrize("options", [("--ci", "--baseline", "itq"), ("--significance", "--metric", "map@20,map@5")])
+def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options):
+    changed = {"note": r"50% & <b> \\ _#$^~{x}| -- é 漢"}
+    write_run("itq", 16, params=changed, changed=changed)
+    write_run("itq", 16, protocol="fcvid", value=0.2)
+    text = vhbench("compare", "--out", out, "--format", "latex", "--published", *options).out
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
+    (tmp_path / "table.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert not [line for line in done.stdout.splitlines() if "Missing character" in line]

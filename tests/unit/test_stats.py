@@ -139,7 +139,7 @@ def test_impossible_settings_are_refused():
 
 
 def rejected_step_by_step(p, alpha):
-    """Holm 1979, Sec. 3: compare the smallest p with alpha / m, the next with alpha / (m - 1), ..., and stop at a miss."""
+    """Holm 1979, Sec. 3: hold the smallest p against alpha / m, the next against alpha / (m - 1), ...; stop at one."""
     left, found = set(range(len(p))), set()
     while left:
         smallest = min(left, key=lambda i: p[i])

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from vhbench.cli import options
-from vhbench.report.figures import check_path, draw_map, draw_pr
-from vhbench.report.rows import Choice, rows
+from vhbench.report.comparison import comparison, draw
+from vhbench.report.figures import check_path
+from vhbench.report.rows import Choice
 from vhbench.report.tables import FORMATS, render
-from vhbench.store import Record, Store
+from vhbench.store import Store
 
 FIGURE = click.Path(dir_okay=False, path_type=Path)
 BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside brackets
@@ -29,6 +30,12 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
 @click.option(
     "--convention", default="literature", show_default=True, help="literature or strict: options a metric leaves out."
 )
+@click.option("--ci", is_flag=True, help="Add the 95 % bootstrap interval over queries.")
+@click.option(
+    "--baseline", metavar="METHOD", help="Test every method against this one and mark what is better or worse."
+)
+@click.option("--significance", is_flag=True, help="Test all pairs of methods and mark which ones each is better than.")
+@click.option("--published", is_flag=True, help="Show other people's numbers for the same protocol beside ours.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
     "--pr", type=FIGURE, metavar="FILE", help="Draw precision-recall curves, by rank and by radius; .pdf, .svg, .png."
@@ -37,18 +44,28 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
     "--map", "map_file", type=FIGURE, metavar="FILE", help="Draw mAP@K against K, and against the code length."
 )
 @options.out
+@options.plugins
 def command(
     protocols: Sequence[str],
     methods: Sequence[str],
     bits: Sequence[int],
     metrics: Sequence[str],
     convention: str,
+    ci: bool,
+    baseline: str | None,
+    significance: bool,
+    published: bool,
     form: str,
     pr: Path | None,
     map_file: Path | None,
     out: Path,
+    plugins: Sequence[Path],
 ) -> None:
-    """Print finished runs as a table: methods down, code lengths across, mean over seeds with standard deviation."""
+    """Print finished runs as a table: methods down, code lengths across, mean over seeds with standard deviation.
+
+    Tests are paired sign-flip tests over queries of AP averaged over seeds, at a level of 0.05 after Holm's correction
+    over all tests of a column. A dagger marks methods whose source has changed since a run was made.
+    """
     for path in filter(None, (pr, map_file)):
         check_path(path)
     records, problems = Store(out).records()
@@ -56,26 +73,17 @@ def command(
         click.echo(f"left out: {problem}", err=True)
     names = [name.strip() for text in metrics for name in BETWEEN_METRICS.split(text)]
     choice = Choice(protocols, methods, bits, names, convention)
-    table = rows(records, choice)
+    table = comparison(
+        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
+    )
     if table or form in ("csv", "json"):
         click.echo(render(table, form))
     elif any(record.status == "done" for record in records):
         click.echo("No finished run is of this protocol, method and code length at once.", err=True)
-    if table:
-        _draw(records, choice, pr, map_file)
+    for file in draw(records, choice, pr, map_file) if table else ():
+        click.echo(f"wrote {file}", err=True)
     unfinished = [record for record in records if record.status != "done"]
     if unfinished:
         click.echo(f"not in the table: {len(unfinished)} failed or skipped runs (vhbench status)", err=True)
     if not records:
         click.echo(f"There are no recorded runs in {out}: `vhbench run` makes some.", err=True)
-
-
-def _draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: Path | None) -> None:
-    from vhbench.report.curves import map_curves, pr_curves
-
-    files = draw_pr(pr_curves(records, choice), pr) if pr else []
-    if map_file:
-        k = int(choice.metrics[0].partition("@")[2].partition("[")[0])
-        files += draw_map(map_curves(records, choice), map_file, k)
-    for file in files:
-        click.echo(f"wrote {file}", err=True)

@@ -6,14 +6,19 @@ import json
 import logging
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
+from vhbench.report.published import PublishedRow
 from vhbench.scoring import Metric
 from vhbench.store import Record
 
 log = logging.getLogger(__name__)
+
+NO_SOURCES: Mapping[str, str] = MappingProxyType({})
+ROLES = ("train", "query", "database", "relevance")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,25 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A paired test of a row against another of the same protocol, split, code length and metric.
+
+    Attributes:
+        against: label of the other row.
+        difference: this row's value less the other's, over the queries that both scored.
+        p_raw: two-sided p-value of the sign-flip test.
+        p: the same, adjusted for all tests of the table's column (Holm).
+        significant: p is at most 0.05.
+    """
+
+    against: str
+    difference: float
+    p_raw: float
+    p: float
+    significant: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """One number of a table.
 
@@ -50,7 +74,13 @@ class Row:
         value: mean over seeds; None where no query could be scored.
         sd: standard deviation over seeds (n - 1); None for one seed.
         synthetic: made-up features.
-        queries: how many queries were scored.
+        queries: how many queries were scored; None for published numbers, which do not say.
+        stale: of at least one run, the method's source has changed since.
+        differs: where records of the protocol's name were made on several data: in what these differ first.
+        ci: lower and upper end of the 95 % bootstrap interval over queries; None where none was asked for or possible.
+        tests: against the baseline or all other rows; empty where none were asked for or possible.
+        published: the published number that this is; None for ours.
+        beside: for a published number, the full name of our metric in whose column it stands.
     """
 
     protocol: str
@@ -63,11 +93,29 @@ class Row:
     value: float | None
     sd: float | None
     synthetic: bool
-    queries: int
+    queries: int | None
+    stale: bool = False
+    differs: str = ""
+    ci: tuple[float, float] | None = None
+    tests: tuple[Comparison, ...] = ()
+    published: PublishedRow | None = None
+    beside: str = ""
+
+    @property
+    def column(self) -> str:
+        """The metric in whose column the row stands."""
+        return self.beside or self.metric
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON values; `ci` is kept for confidence intervals and None without them."""
-        return {**vars(self), "seeds": list(self.seeds), "ci": None}
+        """Return the row as JSON values; a published number gives its source, kind, selection and doubts."""
+        values = {name: value for name, value in vars(self).items() if name != "published"}
+        values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None}
+        values["tests"] = [dict(vars(test)) for test in self.tests]
+        facts = ("source", "kind", "selection", "doubt", "note")
+        published = {name: getattr(self.published, name) for name in facts} if self.published else None
+        if published:
+            published["doubt"] = list(published["doubt"])
+        return {**values, "published": published}
 
 
 @dataclass(frozen=True)
@@ -119,17 +167,19 @@ def groups(records: Iterable[Record], choice: Choice) -> list[Group]:
     return sorted(found, key=lambda g: (g.protocol, order.get(g.spec["method"], 0), g.label, g.spec["bits"]))
 
 
-def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
+def rows(records: Iterable[Record], choice: Choice, sources: Mapping[str, str] = NO_SOURCES) -> list[Row]:
     """Average finished runs over seeds.
 
     Args:
         records: runs of any status; only "done" ones count.
         choice: which rows.
+        sources: method -> fingerprint of its source today, to tell which rows are stale; methods not in it are not.
 
     Raises:
         UsageError: a name or code length that no record has, or a metric that none has recorded.
     """
     alike = groups(records, choice)
+    differences = _data_differences(alike)
     found: list[tuple[int, Row]] = []
     for text in choice.metrics:
         metric_rows: list[tuple[int, Row]] = []
@@ -138,9 +188,10 @@ def rows(records: Iterable[Record], choice: Choice) -> list[Row]:
             first = group.records[0]
             for number, split in enumerate(first.spec["splits"]):
                 metric = str(Metric.parse(text, choice.convention, in_database(first, split)))
-                key = metric if number == 0 else f"{split}/{metric}"
+                key = score_key(group, split, metric)
                 if key in first.scores:
-                    metric_rows.append((number, _row(group, split, metric, key)))
+                    row = _row(group, split, metric, key, sources)
+                    metric_rows.append((number, replace(row, differs=differences.get(group.protocol, ""))))
                 else:
                     lacking.add(group.protocol)
         _check_recorded(text, alike, metric_rows, lacking)
@@ -154,7 +205,12 @@ def in_database(record: Record, split: str) -> bool:
     return "scored_without_self" in record.data["queries"][split]
 
 
-def _row(group: Group, split: str, metric: str, key: str) -> Row:
+def score_key(group: Group, split: str, metric: str) -> str:
+    """Return under which name a group's records keep a metric of a split."""
+    return metric if split == next(iter(group.spec["splits"])) else f"{split}/{metric}"
+
+
+def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, str]) -> Row:
     first = group.records[0]
     by_seed = {record.spec["seed"]: record.scores.get(key) for record in group.records}
     values = [value for value in by_seed.values() if value is not None]
@@ -172,7 +228,14 @@ def _row(group: Group, split: str, metric: str, key: str) -> Row:
         sd=statistics.stdev(values) if len(values) > 1 else None,
         synthetic=bool(first.data["synthetic"]),
         queries=counts["scored_without_self"] if dropped else counts["scored"],
+        stale=any(is_stale(record, sources) for record in group.records),
     )
+
+
+def is_stale(record: Record, sources: Mapping[str, str]) -> bool:
+    """Say whether the source of a run's method has changed since; `sources` as for `rows`."""
+    current = sources.get(record.spec["method"])
+    return bool(current) and current != record.data["method"].get("fingerprint")
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
@@ -250,6 +313,33 @@ def _protocol_names(records: Iterable[Record]) -> dict[str, str]:
         for name, keys in by_name.items()
         for number, key in enumerate(keys, 1)
     }
+
+
+def _data_differences(alike: Sequence[Group]) -> dict[str, str]:
+    """Return in what each set of data differs first from another one of the same protocol's name."""
+    specs: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for group in alike:
+        specs.setdefault(group.spec["protocol"], {}).setdefault(group.protocol, group.spec)
+    found = {}
+    for several in specs.values():
+        names = sorted(several) if len(several) > 1 else []
+        for name, other in zip(names, [*names[1:2], *names], strict=False):
+            found[name] = f"{_first_difference(several[name], several[other])} as in {other}"
+    return found
+
+
+def _first_difference(spec: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Say in what the data of a run differ first from another's: version, splits, or a part of a split."""
+    if spec["version"] != other["version"]:
+        return f"version: {spec['version']}, not {other['version']}"
+    if spec["splits"].keys() != other["splits"].keys():
+        return f"splits: {', '.join(spec['splits'])}, not {', '.join(other['splits'])}"
+    here, there = (
+        {(split, role): s["splits"][split].get(role, "none") for split in spec["splits"] for role in ROLES}
+        for s in (spec, other)
+    )
+    split, role = next(key for key in here if here[key] != there[key])
+    return f"{role} of split {split}: {here[split, role][:8]}, not {there[split, role][:8]}"
 
 
 def _data_key(record: Record) -> str:

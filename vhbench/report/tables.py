@@ -1,96 +1,107 @@
-"""Printing rows: terminal and Markdown tables, CSV and JSON."""
+"""Printing rows: terminal, Markdown and LaTeX tables, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+import re
+from collections.abc import Callable, Sequence
 
+import click
 from tabulate import tabulate
 
+from vhbench.report.latex import latex
+from vhbench.report.layout import STALE, Cell, Table, tables
 from vhbench.report.rows import Row
 
-T = TypeVar("T")
-
-FORMATS = ("table", "md", "csv", "json")
-COLUMNS = ("protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "synthetic", "queries")
+FORMATS = ("table", "md", "csv", "latex", "json")
+COLUMNS = (
+    "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
+    "better_than", "worse_than", "p", "synthetic", "queries", "stale", "differs", "source", "beside",
+)  # fmt: skip
+SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
+MARKDOWN = re.compile(r"([\\`*_<>|&~])")
 
 
 def render(rows: Sequence[Row], form: str) -> str:
     """Return rows as text.
 
+    The table for a terminal has the best value of a column in bold and the second underlined by control sequences;
+    `click.echo` removes them where the output is no terminal.
+
     Args:
-        rows: sorted as `report.rows.rows` returns them.
+        rows: sorted as `report.rows.rows` returns them; with intervals, tests and published rows if wanted.
         form: one of FORMATS.
+
+    Raises:
+        UsageError: tests of all pairs of more rows than can be marked.
     """
     writers: dict[str, Callable[[Sequence[Row]], str]] = {
-        "table": lambda rows: _tables(rows, "simple"),
-        "md": lambda rows: _tables(rows, "pipe"),
+        "table": lambda rows: "\n\n".join(map(_terminal, tables(rows))),
+        "md": lambda rows: "\n\n".join(map(_markdown, tables(rows))),
+        "latex": lambda rows: "\n\n".join(map(latex, tables(rows))),
         "csv": _csv,
         "json": lambda rows: json.dumps([row.to_json() for row in rows], indent=1, allow_nan=False),
     }
     return writers[form](rows)
 
 
-def _tables(rows: Sequence[Row], style: str) -> str:
-    """Return one table a protocol and split: methods down, metrics and code lengths across."""
-    texts = []
-    for protocol, split in _unique((row.protocol, row.split) for row in rows):
-        part = [row for row in rows if (row.protocol, row.split) == (protocol, split)]
-        main = split == protocol.partition(" (data ")[0]
-        title = protocol if main else f"{protocol}, split {split}"
-        if part[0].synthetic:
-            title += " (synthetic features)"
-        heading = f"**{title}**" if style == "pipe" else title
-        texts.append("\n\n".join([heading, _table(part, style), _notes(part)]))
-    return "\n\n".join(texts)
+def _terminal(table: Table) -> str:
+    def mean(cell: Cell) -> str:
+        styles = {1: click.style(cell.text, bold=True), 2: click.style(cell.text, underline=True)}
+        return styles.get(cell.rank, cell.text)
+
+    return "\n\n".join([table.title, _grid(table, "simple", mean, str), "\n".join(table.notes)])
 
 
-def _table(rows: Sequence[Row], style: str) -> str:
-    metrics = _unique(row.metric for row in rows)
-    columns = sorted({(row.metric, row.bits) for row in rows}, key=lambda c: (metrics.index(c[0]), c[1]))
-    cells = {(row.label, row.metric, row.bits): row for row in rows}
+def _markdown(table: Table) -> str:
+    def mean(cell: Cell) -> str:
+        return {1: f"**{cell.text}**", 2: f"<ins>{cell.text}</ins>"}.get(cell.rank, cell.text)
+
+    def escaped(text: str) -> str:
+        return MARKDOWN.sub(r"\\\1", text)
+
+    ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
+    notes = [escaped(note) for note in [*table.notes, *ranks]]
+    return "\n\n".join([f"**{escaped(table.title)}**", _grid(table, "pipe", mean, escaped), *notes])
+
+
+def _grid(table: Table, style: str, mean: Callable[[Cell], str], escaped: Callable[[str], str]) -> str:
     lines = []
-    for label in _unique(row.label for row in rows):
-        found = [cells.get((label, metric, bits)) for metric, bits in columns]
-        seeds = sorted({len(row.seeds) for row in found if row})
-        lines.append([label, "-".join(map(str, dict.fromkeys([seeds[0], seeds[-1]]))), *map(_cell, found)])
-    short = {metric: metric.partition("[")[0] for metric in metrics}
-    names = short if len(set(short.values())) == len(metrics) else {metric: metric for metric in metrics}
-    headers = [f"{names[metric]}, {bits} bits" if len(metrics) > 1 else f"{bits} bits" for metric, bits in columns]
-    align = ("left", "right", *["right"] * len(columns))
-    text: str = tabulate(lines, ["method", "seeds", *headers], tablefmt=style, colalign=align, disable_numparse=True)
+    for line in table.lines:
+        label = escaped(line.label) + (STALE if line.stale else "")
+        letter = [line.letter] if table.lettered else []
+        remark = [escaped(line.remark)] if table.remarked else []
+        lines.append([*letter, label, line.seeds, *(_cell(cell, mean) for cell in line.cells), *remark])
+    headers = [*(["#"] if table.lettered else []), "method", "seeds", *map(escaped, table.headings)]
+    headers += ["remark"] if table.remarked else []
+    left = ["left"] * (len(table.columns) + table.remarked)  # means below each other, whatever follows
+    align = (*(["left"] if table.lettered else []), "left", "right", *left)
+    text: str = tabulate(lines, headers, tablefmt=style, colalign=align, disable_numparse=True)
     return text
 
 
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return ""
-    if row.value is None:
-        return "undefined"
-    return f"{row.value:.3f}" + (f" ± {row.sd:.3f}" if row.sd is not None else "")
-
-
-def _notes(rows: Sequence[Row]) -> str:
-    """Say what the numbers are: full metric names, queries, seeds."""
-    metrics = ", ".join(_unique(row.metric for row in rows))
-    queries = "-".join(map(str, dict.fromkeys([min(r.queries for r in rows), max(r.queries for r in rows)])))
-    spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in rows) else ""
-    return f"{metrics}; {queries} queries{spread}"
+def _cell(cell: Cell, mean: Callable[[Cell], str]) -> str:
+    marked = f"{mean(cell)}{cell.superscript.translate(SUPERSCRIPTS)}{cell.flags}"
+    return " ".join(filter(None, [marked, f"± {cell.sd}" if cell.sd else "", cell.ci]))
 
 
 def _csv(rows: Sequence[Row]) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        values = [getattr(row, name) for name in COLUMNS]
-        values[COLUMNS.index("seeds")] = " ".join(map(str, row.seeds))
-        writer.writerow("" if value is None else value for value in values)
+        significant = [test for test in row.tests if test.significant]
+        low, high = row.ci or (None, None)
+        derived = {
+            "seeds": " ".join(map(str, row.seeds)),
+            "ci_low": low,
+            "ci_high": high,
+            "better_than": "; ".join(test.against for test in significant if test.difference > 0),
+            "worse_than": "; ".join(test.against for test in significant if test.difference < 0),
+            "p": row.tests[0].p if len(row.tests) == 1 else None,
+            "source": row.published.source if row.published else None,
+        }
+        writer.writerow({**vars(row), **derived})
     return buffer.getvalue().rstrip("\n")
-
-
-def _unique(values: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(values))

@@ -1,0 +1,73 @@
+"""The rows of a comparison with all that was asked for: what `vhbench compare` prints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vhbench.registry import Registry
+from vhbench.report.beside import with_published
+from vhbench.report.published import read_published
+from vhbench.report.rows import Choice, Row, groups, rows
+from vhbench.report.significance import with_statistics
+from vhbench.store import Record
+
+log = logging.getLogger(__name__)
+
+
+def comparison(
+    records: Sequence[Record],
+    choice: Choice,
+    *,
+    ci: bool = False,
+    baseline: str | None = None,
+    significance: bool = False,
+    published: bool = False,
+    plugins: Sequence[Path | str] = (),
+) -> list[Row]:
+    """Return the rows of a comparison; what could not be done is logged as a warning.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which rows.
+        ci: add 95 % bootstrap intervals over queries.
+        baseline: test every row against this method's.
+        significance: test all pairs of rows.
+        published: add published numbers of the same protocol.
+        plugins: Python files with further methods, for telling which runs are stale.
+
+    Raises:
+        UsageError: a name or code length that no record has, a metric that none has recorded, or an impossible test.
+        DataError: published numbers are not at hand.
+    """
+    sources = {entry.name: entry.fingerprint for entry in Registry(plugins).methods() if not entry.broken}
+    found = rows(records, choice, sources)
+    for protocol, differs in {row.protocol: row.differs for row in found if row.differs}.items():
+        log.warning("%s is not put together with other data of its name: %s", protocol, differs)
+    found = with_statistics(found, groups(records, choice), ci=ci, baseline=baseline, pairs=significance)
+    if not published:
+        return found
+    beside = with_published(found, read_published(), choice.methods)
+    for protocol in sorted({row.protocol for row in found} - {row.protocol for row in beside if row.published}):
+        log.warning("no published numbers for %s by these metrics at these code lengths", protocol)
+    return beside
+
+
+def draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: Path | None) -> list[Path]:
+    """Draw the figures that were asked for and return the files written; errors as for `report.curves` and `.figures`.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which curves; the K of the first metric is that of mAP against code length.
+        pr: file for precision-recall curves, or None.
+        map_file: file for mAP@K, or None.
+    """
+    from vhbench.report.curves import map_curves, pr_curves
+    from vhbench.report.figures import draw_map, draw_pr
+
+    files = draw_pr(pr_curves(records, choice), pr) if pr else []
+    if map_file:
+        k = int(choice.metrics[0].partition("@")[2].partition("[")[0])
+        files += draw_map(map_curves(records, choice), map_file, k)
+    return files

@@ -1,0 +1,89 @@
+"""Tables as LaTeX: a `table` with booktabs rules, ready to be put into a paper."""
+
+from __future__ import annotations
+
+import re
+
+from vhbench.report.layout import Cell, Line, Table
+
+COMMANDS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
+    "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}", "—": r"\textemdash{}", "’": "'", "…": r"\ldots{}",
+}  # fmt: skip
+PLAIN = re.compile(r"[\x20-\x7eÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what pdfLaTeX prints with its default fonts
+
+
+def latex(table: Table) -> str:
+    r"""Return a table as a LaTeX `table` environment; the document must load booktabs.
+
+    Where there are several metrics, they head the code lengths. Special characters are escaped; one that pdfLaTeX's
+    default fonts do not have is written as [U+....].
+    """
+    lettered = "l" if table.lettered else ""
+    alignment = f"{lettered}lr{'l' * (len(table.columns) + table.remarked)}"
+    ours = [_line(line, table) for line in table.lines if not line.published]
+    quoted = [_line(line, table) for line in table.lines if line.published]
+    ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
+    first, *others = [*table.notes, *ranks]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(table.title)}: {escape(first)}.}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            *_head(table),
+            r"\midrule",
+            *ours,
+            *([r"\midrule"] if quoted else []),
+            *quoted,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\smallskip{{\footnotesize {escape(note)}.\par}}" for note in others),
+            r"\end{table}",
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    """Return text in which nothing is a LaTeX command."""
+    safe = "".join(COMMANDS.get(c) or (c if PLAIN.match(c) else f"[U+{ord(c):04X}]") for c in text)
+    return safe.replace("--", "-{}-")  # two hyphens would become a dash
+
+
+def _head(table: Table) -> list[str]:
+    left = [*([r"\#"] if table.lettered else []), "method", "seeds"]
+    bits = [*(f"{bits} bits" for _, bits in table.columns), *(["remark"] if table.remarked else [])]
+    if len({metric for metric, _ in table.columns}) == 1:
+        return [_joined([*left, *bits])]
+    spans, rules, start = [], [], len(left) + 1
+    for metric in dict.fromkeys(metric for metric, _ in table.columns):
+        width = sum(other == metric for other, _ in table.columns)
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(metric)}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    return [_joined([*([""] * len(left)), *spans]), "".join(rules), _joined([*left, *bits])]
+
+
+def _line(line: Line, table: Table) -> str:
+    label = escape(line.label) + (COMMANDS["†"] if line.stale else "")
+    left = [*([line.letter] if table.lettered else []), label, escape(line.seeds)]
+    return _joined([*left, *map(_cell, line.cells), *([escape(line.remark)] if table.remarked else [])])
+
+
+def _cell(cell: Cell) -> str:
+    mean = {1: rf"\textbf{{{cell.text}}}", 2: rf"\underline{{{cell.text}}}"}.get(cell.rank, cell.text)
+    above = {"": "", "+": "$^{+}$", "-": "$^{-}$"}.get(cell.superscript, rf"\textsuperscript{{{cell.superscript}}}")
+    flags = escape(cell.flags).replace("?", r"\textsuperscript{?}")
+    spread = rf" $\pm$ {cell.sd}" if cell.sd else ""
+    return f"{mean}{above}{flags}{spread}{' ' + escape(cell.ci) if cell.ci else ''}"
+
+
+def _joined(cells: list[str]) -> str:
+    text = " & ".join(cells)
+    guard = "{}" if text.startswith(("[", "*")) else ""  # after the \\ of the line before these would belong to it
+    return rf"{guard}{text} \\"
