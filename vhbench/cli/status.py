@@ -102,9 +102,9 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
     found = [tabulate(lines, ["protocol", "method", *shown], tablefmt="plain")] if lines else []
     for kind in (("failed", "skipped"), ("running", "interrupted")):
         found += [f"{run.state}: {run.folder}{_note(run)}" for run in states if run.state in kind]
-    waiting = Counter(run.grid for run in states if run.state == "waiting")
-    for grid, count in waiting.items():
-        found.append(f"waiting: {count} of {grid}: vhbench run --config {shlex.quote(str(grid))} starts them")
+    for grid, count in Counter(run.grid for run in states if run.grid).items():
+        words = f"--config {shlex.quote(str(grid))} --out {shlex.quote(str(grid.parent.parent))}"
+        found.append(f"waiting: {count}; vhbench run {words} starts them")
     return "\n".join([*found, *problems])
 
 

@@ -203,12 +203,12 @@ class _Pool:
                     self._work.observer.epoch(running.cell, epoch)
 
     def _broken_limit(self, running: _Running) -> str:
-        if self._time_limit is not None and time.monotonic() - running.started > self._time_limit:
-            return f"It took more than --time-limit, {self._time_limit:g} s."
         if self._memory_limit is not None:
             taken = memory_of(running.pid or 0)
             if taken > self._memory_limit:
                 return f"It took {taken:.0f} MB of memory; --memory-limit is {self._memory_limit:g} MB."
+        if self._time_limit is not None and time.monotonic() - running.started > self._time_limit:
+            return f"It took more than --time-limit, {self._time_limit:g} s."
         return ""
 
     def _ended(self, running: _Running, code: int, printed: str) -> None:
