@@ -19,9 +19,11 @@ from vhbench.errors import VhbenchError
 COMMANDS = {
     "run": "Train methods, encode and score: every combination not done yet.",
     "compare": "Print the table of recorded results.",
+    "reproduce": "Run a table of the UVVH paper anew, beside its numbers and claims.",
     "report": "Write every result on one self-contained HTML page.",
     "rescore": "Compute the metrics of finished runs anew from their codes.",
     "export": "Write a run's codes for other programs: .npy, faiss, labels.",
+    "score": "Score exported codes against a database too large for one machine's memory.",
     "status": "Say what is done, running, failed or stale.",
     "data": "Say which feature files are there, check them, make synthetic ones.",
     "list": "List methods, protocols or recorded runs.",

@@ -54,7 +54,7 @@ def top_k(
         self_relevant: bool, shape (queries,): whether that item is a relevant one.
         k: cut-off rank.
         order: EXPECTED, BEST or WORST order of tied items.
-        harmonic: H_0..H_n for the n of the longest list.
+        harmonic: H_0..H_n, n being the smaller of k and the length of the longest list.
         precisions: float64, shape (queries,): receives the sum of precisions at the relevant ranks up to K.
         hits: float64, shape (queries,): receives the relevant items up to rank K.
     """
@@ -75,7 +75,8 @@ def top_k(
             else:
                 skipped = n - r if order == WORST else 0
                 placed = max(0, min(r, shown - skipped))
-                precisions[q] += _sum_of_precisions(before + skipped, placed, found + 1, 1.0, harmonic)
+                if placed > 0:  # else the position may lie beyond `harmonic`
+                    precisions[q] += _sum_of_precisions(before + skipped, placed, found + 1, 1.0, harmonic)
                 hits[q] += placed
             before, found = before + n, found + r
             if before >= k:

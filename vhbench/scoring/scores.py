@@ -80,7 +80,7 @@ class Scores:
         self.counts = counts
         self.ks = tuple(_check_k(k) for k in ks)
         self._retrieval = retrieval
-        self._harmonic = ap.harmonic_numbers(int(counts.items.sum(axis=1).max()))
+        self._longest = int(counts.items.sum(axis=1).max())
         self._kept_relevant = counts.relevant.sum(axis=1)
         self._top: dict[tuple[int, str, str], _TopK] = {}
 
@@ -234,11 +234,12 @@ class Scores:
 
     def _rank_by_counts(self, k: int, ties: str, self_match: str, top: _TopK) -> None:
         distance, relevant = self._dropped(self_match)
+        harmonic = ap.harmonic_numbers(min(k, self._longest))
 
         def work(a: int, b: int) -> None:
             ap.top_k(
                 self.counts.items[a:b], self.counts.relevant[a:b], distance[a:b], relevant[a:b],
-                k, ap.ORDERS[ties], self._harmonic, top.precisions[a:b], top.hits[a:b],
+                k, ap.ORDERS[ties], harmonic, top.precisions[a:b], top.hits[a:b],
             )  # fmt: skip
 
         in_threads(work, self.n_queries)
