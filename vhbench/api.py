@@ -14,7 +14,7 @@ from vhbench.errors import UsageError
 from vhbench.launch import check_options
 from vhbench.plan import Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
-from vhbench.report.comparison import comparison
+from vhbench.report.comparison import comparison, draw
 from vhbench.report.rows import Choice
 from vhbench.store import Record, Store
 
@@ -157,7 +157,7 @@ def compare(
     """
     import pandas as pd
 
-    from vhbench.report.figures import check_path, draw_figures
+    from vhbench.report.figures import check_path
 
     figures = [Path(path) if path else None for path in (pr, map_file)]
     for path in filter(None, figures):
@@ -170,8 +170,82 @@ def compare(
         records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
     )
     if found:
-        draw_figures(records, choice, *figures)
+        draw(records, choice, *figures)
     return pd.DataFrame([row.to_json() for row in found])
+
+
+def reproduce(
+    table: str,
+    *,
+    protocol: str | os.PathLike[str] | None = None,
+    bits: Numbers = (),
+    seeds: Numbers = 0,
+    budget: str | None = None,
+    epochs: int | None = None,
+    precision: str = "float32",
+    allow_counts: bool = False,
+    data: Path | str | None = None,
+    out: Path | str = "results",
+    device: str = "auto",
+    deterministic: bool = False,
+    launcher: str = "inline",
+    rerun: str = "missing",
+    plugins: Sequence[Path | str] = (),
+    published: Path | str | None = None,
+    dry_run: bool = False,
+    **launcher_options: Any,
+) -> pd.DataFrame:
+    """Do what `vhbench reproduce` does and return ours beside what the paper printed and claimed.
+
+    Args:
+        table: "table2" to "table7", "fig4" or "fig5" of the UVVH paper.
+        protocol: another protocol, or the path of a manifest; then nothing counts as reproduced.
+        bits: only these code lengths; empty takes the table's own.
+        seeds: one seed or several.
+        budget: "paper", "quick" or "smoke"; None takes each protocol's own.
+        epochs: overrides the budget's epochs.
+        precision: "float32" or "bf16".
+        allow_counts: accept files of another size than a protocol expects; the records say so.
+        data: folder of the feature files; `$VHBENCH_DATA` by default.
+        out: results folder.
+        device: "auto", "cpu" or "cuda:N".
+        deterministic: use deterministic GPU kernels.
+        launcher: how runs are worked off, "inline" or "local".
+        rerun: "missing", "failed", "stale" or "all".
+        plugins: Python files with further methods.
+        published: folder of published numbers in the form of `results/published`, which is the default.
+        dry_run: train nothing; compare what is recorded.
+        **launcher_options: the launcher's own, as for `run`.
+
+    Returns:
+        A row a number and, after them, a row a claim of order, told apart by the column `kind`; the columns are the
+        attributes of `vhbench.report.reproduce.Line`.
+
+    Raises:
+        UsageError: an unknown name or an impossible value.
+        DataError: a protocol's data or the published numbers are missing or faulty.
+        StoreError: results cannot be written.
+    """
+    import pandas as pd
+
+    from vhbench.reproduction import Reproduction
+    from vhbench.runner import Observer, Settings
+
+    registry = Registry(plugins)
+    launch = registry.launcher(launcher)
+    check_options(launcher, launch, launcher_options)
+    check_device(device)
+    check_rerun(rerun)
+    choices = {
+        "seeds": _ints(seeds), "budget": budget, "epochs": epochs, "precision": precision,
+        "allow_counts": allow_counts,
+    }  # fmt: skip
+    name = None if protocol is None else os.fspath(protocol)
+    folder = Path(published) if published else None
+    found = Reproduction(table, registry, Store(out), name, _ints(bits), choices, _data_folder(data), plugins, folder)
+    if (wanted := to_do(found.cells, rerun)) and not dry_run:
+        found.run(wanted, launch, launcher_options, Settings(device, deterministic), Observer())
+    return pd.DataFrame([line.to_json() for line in found.lines()])
 
 
 def rescore(

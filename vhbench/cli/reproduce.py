@@ -1,0 +1,118 @@
+"""`vhbench reproduce`: a paper's table run anew, beside what the paper printed and claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from vhbench.cli import options
+from vhbench.environment import check_device
+from vhbench.launch import check_options, launcher_options
+from vhbench.plan import Cell, check_rerun, to_do
+from vhbench.registry import Registry
+from vhbench.report.reproduce_text import FORMATS, render
+from vhbench.reproduction import Reproduction
+from vhbench.spec import BUDGETS, PRECISIONS
+from vhbench.store import Store
+
+BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
+
+
+@click.command()
+@click.argument("table")
+@click.option(
+    "--protocol",
+    help="A protocol or manifest in place of the table's own; nothing on another one counts as reproduced.",
+)
+@click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
+@click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default.")
+@click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own.")
+@click.option("--epochs", type=int, help="Train this many epochs instead of the budget's.")
+@click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}.")
+@options.data
+@click.option("--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded.")
+@options.out
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower).")
+@click.option("--launcher", default="inline", show_default=True, help="How runs are worked off: inline or local.")
+@click.option("--workers", type=click.IntRange(1), help="local: runs at a time, without GPUs one for every 4 cores.")
+@click.option("--gpus", type=options.NUMBERS, help="local: the GPUs to use, e.g. 0,1; all by default.")
+@click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help="As for `vhbench run`.")
+@options.plugins
+@click.option(
+    "--published", type=click.Path(path_type=Path), metavar="DIR",
+    help="Published numbers, in the form of results/published, which is the default.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Train nothing: list the runs, and compare what is recorded.")
+def command(
+    table: str,
+    protocol: str | None,
+    bits: Sequence[int],
+    seeds: Sequence[int],
+    budget: str | None,
+    epochs: int | None,
+    precision: str,
+    data: Path | None,
+    allow_counts: bool,
+    out: Path,
+    device: str,
+    deterministic: bool,
+    launcher: str,
+    rerun: str,
+    plugins: Sequence[Path],
+    published: Path | None,
+    form: str,
+    dry_run: bool,
+    **given: Any,
+) -> int:
+    """Run what TABLE of the UVVH paper needs (table2 to table7, fig4, fig5), and print ours beside the paper's numbers.
+
+    Recorded runs are used, missing ones are done. Every published number gets a status, every claim of order a
+    verdict. What is run and compared is written in results/published/tables.
+    """
+    registry, store = Registry(plugins), Store(out)
+    launch, launch_options = registry.launcher(launcher), launcher_options(given)
+    check_options(launcher, launch, launch_options)
+    check_device(device)
+    check_rerun(rerun)
+    choices = {
+        "seeds": seeds, "budget": budget, "epochs": epochs, "precision": precision, "allow_counts": allow_counts,
+    }  # fmt: skip
+    found = Reproduction(table, registry, store, protocol, bits, choices, data, plugins, published)
+    wanted = to_do(found.cells, rerun)
+    if dry_run:
+        click.echo(_listing(found.cells, wanted) + "\n", err=form in ("csv", "json"))
+    elif wanted:
+        from vhbench.cli.progress import progress
+        from vhbench.runner import Settings
+
+        with progress(len(wanted)) as observer:
+            found.run(wanted, launch, launch_options, Settings(device, deterministic), observer)
+    click.echo(render(found.lines(), found.table.title, form))
+    return 0 if dry_run else _failures(found.cells, store)
+
+
+def _listing(cells: Sequence[Cell], wanted: Sequence[Cell]) -> str:
+    chosen = {cell.spec.id for cell in wanted}
+    lines = [
+        [c.spec.protocol, c.spec.method, c.spec.bits, c.spec.seed, c.state, "run" if c.spec.id in chosen else "keep"]
+        for c in cells
+    ]
+    table = tabulate(lines, ["protocol", "method", "bits", "seed", "state", "plan"])
+    return f"{table}\n\n{len(wanted)} of {len(cells)} runs to do."
+
+
+def _failures(cells: Sequence[Cell], store: Store) -> int:
+    """Say which runs have no result; return the exit code."""
+    records = [record for cell in cells if (record := store.read(cell.spec)) and record.status != "done"]
+    for record in records:
+        click.echo(f"{record.status}: {record.folder}: {record.data['reason']}", err=True)
+    failed = sum(record.status == "failed" for record in records)
+    if failed:
+        click.echo(f"failed: {failed} of {len(cells)} runs; --rerun failed tries them again", err=True)
+    return 1 if failed else 0
