@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import vhbench
+from vhbench.errors import UsageError
 from vhbench.testing import make_protocol
 
 MAP = "map@20[den=k,ties=expected,self=keep]"
@@ -74,3 +75,32 @@ def test_compare_returns_the_rows_of_the_json_format(command, out, write_run):
         assert table["value"].tolist() == [row["value"] for row in rows]
         assert list(table.columns) == list(rows[0])
     assert vhbench.compare(out=out / "nothing").empty
+
+
+def test_compare_takes_what_the_command_takes(command, out, write_run):
+    rng = np.random.default_rng(0)
+    for method, mean in (("itq", 0.6), ("lsh", 0.3)):
+        values = rng.uniform(mean - 0.2, mean + 0.2, 40).astype(np.float32)
+        folder = write_run(method, value=float(values.astype(float).mean()), params={})
+        np.savez(folder / "per_query.npz", **{MAP: values})
+    for options, words in (
+        ({"ci": True, "baseline": "itq"}, ["--ci", "--baseline", "itq"]),
+        ({"significance": True, "published": True}, ["--significance", "--published"]),
+    ):
+        table = vhbench.compare(out=out, **options)
+        rows = json.loads(command("compare", "--out", out, "--format", "json", *words).out)
+        assert table["ci"].tolist() == [row["ci"] for row in rows]
+        assert table["tests"].tolist() == [row["tests"] for row in rows]
+        assert any(table["tests"])
+    with pytest.raises(UsageError, match="baseline"):
+        vhbench.compare(out=out, baseline="nothing")
+
+
+def test_compare_draws_the_figures_of_the_command(command, out, run_tiny, tmp_path):
+    run_tiny("itq")
+    files = {"pr": tmp_path / "pr.svg", "map_file": tmp_path / "map.svg"}
+    vhbench.compare(out=out, **files)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert {"pr.svg", "map.svg"} == drawn.keys()
+    command("compare", "--out", out, "--pr", files["pr"], "--map", files["map_file"])
+    assert drawn == {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
