@@ -35,6 +35,7 @@ SPEC_ENTRIES: dict[str, Any] = {
     "method": str, "params": dict, "bits": int, "seed": int, "budget": dict, "precision": str, "protocol": str,
     "version": int, "splits": dict,
 }  # fmt: skip
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plain name, which leads nowhere else
 METRIC = re.compile(r"(.+/)?[a-z]+@[0-9]+(\[.*\])?")
 
 
@@ -218,9 +219,9 @@ def _has(data: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
 
 
 def _maps_names(data: Any, kind: type) -> bool:
-    """Say whether an entry maps plain file names, which lead nowhere else, to values of a type."""
+    """Say whether an entry maps file names to values of a type."""
     return isinstance(data, dict) and all(
-        isinstance(value, kind) and name == Path(name).name and "\0" not in name for name, value in data.items()
+        isinstance(value, kind) and FILE.fullmatch(name) for name, value in data.items()
     )
 
 
