@@ -64,7 +64,7 @@ def write_page(
         data,
         path.resolve().parent,
     )
-    if not content["runs"] and not content["problems"]:
+    if not any(content[name] for name in ("runs", "unfinished", "damaged")):
         raise UsageError(f"There are no recorded runs in {store.root}: `vhbench run` makes some.")
     with atomic_write(path) as file:
         file.write(render(content).encode())

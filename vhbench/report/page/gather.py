@@ -62,9 +62,7 @@ def gather(
         rows(records, choice)  # says which are recorded
     lacking: list[str] = []
     shown = sorted((record for record in records if _is_chosen(record, choice)), key=_order)
-    states, unreadable = survey(
-        store, {entry.name: entry.fingerprint for entry in registry.methods() if not entry.broken}
-    )
+    states, damaged = survey(store, {entry.name: entry.fingerprint for entry in registry.methods() if not entry.broken})
     state_of = {run.folder: run.state for run in states}
     numbers = {record.folder: number for number, record in enumerate(shown)}
     labels = Labels(registry, given, data)
@@ -79,10 +77,8 @@ def gather(
         "sets": _sets(alike, metric.k, labels, lacking),
         "runs": [_run(record, state_of[record.folder], environments, beside) for record in shown],
         "environments": environments,
-        "problems": [
-            *_without_record(states, choice),
-            *({"state": "unreadable", "text": text} for text in unreadable),
-        ],
+        "unfinished": _without_record(states, choice),
+        "damaged": damaged,
         "lacking": lacking,
     }
 

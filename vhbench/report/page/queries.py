@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vhbench.errors import VhbenchError
+from vhbench.errors import StoreError, VhbenchError
 from vhbench.opening import kept_frames
 from vhbench.protocol import Protocol, Relevance, Split
 from vhbench.recorded import check_data, read_codes
@@ -130,21 +129,17 @@ def _ap(group: Group, split: str, main: bool, k: int, lacking: list[str]) -> dic
     """Return the AP of each query by convention, averaged over seeds; float (queries,), NaN where undefined."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in CONVENTIONS}
     for record in group.records:
-        path = record.folder / "per_query.npz"
         total = record.data["queries"][split]["total"]
         try:
-            with np.load(path, allow_pickle=False) as file:
-                for convention in CONVENTIONS:
-                    metric = str(Metric.parse(f"map@{k}", convention, in_database(record, split)))
-                    values = file[metric if main else f"{split}/{metric}"]
-                    if values.shape != (total,):
-                        raise ValueError(f"{len(values)} values for {total} queries")
-                    found[convention].append(values)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            lacking.append(
-                f"No AP query by query of {group.label}, {group.spec['bits']} bits: "
-                f"{path} is missing or damaged ({error})."
-            )
+            recorded = record.arrays("per_query.npz")
+            for convention in CONVENTIONS:
+                metric = str(Metric.parse(f"map@{k}", convention, in_database(record, split)))
+                name = metric if main else f"{split}/{metric}"
+                if name not in recorded or recorded[name].shape != (total,):
+                    raise StoreError(f"{record.folder / 'per_query.npz'} lacks {name} of {total} queries.")
+                found[convention].append(recorded[name])
+        except StoreError as error:
+            lacking.append(f"No AP query by query of {group.label}, {group.spec['bits']} bits: {error}")
             return {}
     return {name: np.mean(np.array(values, dtype=np.float64), axis=0) for name, values in found.items()}
 

@@ -112,7 +112,7 @@ function drawTop() {
   const done = DATA.runs.filter((run) => run.state === "done" || run.state === "stale").length;
   const days = unique([finished[0], finished[finished.length - 1]].filter(Boolean).map((time) => time.slice(0, 10)));
   document.getElementById("summary").textContent = [
-    `${plural(done, "finished run")} of ${plural(DATA.runs.length + DATA.problems.length, "run")}`,
+    `${plural(done, "finished run")} of ${plural(DATA.runs.length + DATA.unfinished.length, "run")}`,
     days.length ? `finished ${days.join(" to ")}` : "",
     `page by vhbench ${DATA.version}`,
   ]
@@ -156,8 +156,8 @@ function drawReading() {
       {},
       h("b", {}, "literature"),
       ` (${list(DATA.conventions.literature)}): AP divides by K, tied items count with the expected value over all `,
-      "their orders, and the query's own item is kept where it is in the database. It is what released video hashing code reports, ",
-      "less its random order of ties.",
+      "their orders, and the query's own item is kept where it is in the database. It is what released video hashing ",
+      "code reports, less its random order of ties.",
     ),
     h(
       "p",

@@ -87,7 +87,7 @@ function drawCost() {
 
 function drawRuns() {
   const counts = {};
-  for (const run of [...DATA.runs, ...DATA.problems]) counts[run.state] = (counts[run.state] || 0) + 1;
+  for (const run of [...DATA.runs, ...DATA.unfinished]) counts[run.state] = (counts[run.state] || 0) + 1;
   const states = Object.keys(counts);
   const holder = h("div", {});
   const draw = () => {
@@ -117,23 +117,34 @@ function drawRuns() {
     },
   });
   draw();
-  const problems = DATA.problems.length
-    ? [
-        h("h3", {}, "Without a readable record"),
-        h(
-          "ul",
-          { id: "problems" },
-          DATA.problems.map((one) => h("li", {}, badge(one.state), " ", one.text)),
-        ),
-      ]
-    : null;
+  const others = [
+    ["Without a record", "unfinished", DATA.unfinished.map((one) => [badge(one.state), ` ${one.text}`])],
+    ["Damaged files", "damaged", DATA.damaged],
+  ];
   put(
     "runs",
-    h("p", { id: "counts" }, states.map((one) => `${counts[one]} ${one}`).join(", "), "."),
+    h("p", { id: "counts" }, countText(counts)),
     h("div", { class: "controls" }, choose, field("Search", search)),
     holder,
-    ...(problems || []),
+    others.map(([title, id, lines]) =>
+      lines.length
+        ? [
+            h("h3", {}, title),
+            h(
+              "ul",
+              { id },
+              lines.map((line) => h("li", {}, line)),
+            ),
+          ]
+        : null,
+    ),
   );
+}
+
+function countText(counts) {
+  const states = Object.entries(counts).map(([name, count]) => `${count} ${name}`);
+  const damaged = DATA.damaged.length ? [`${plural(DATA.damaged.length, "damaged file")}`] : [];
+  return `${[...states, ...damaged].join(", ")}.`;
 }
 
 const badge = (text) => h("span", { class: `state ${text}` }, text);
