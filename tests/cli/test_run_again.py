@@ -99,7 +99,7 @@ def test_edited_source_is_said_to_be_stale_and_rerun_stale_does_it_again(run_min
     plugin.with_name("mended").touch()
     run_mine()
     before = written(out)
-    plugin.write_text(PLUGIN + "\n# another version\n")
+    plugin.write_text(PLUGIN + "\nVERSION = 2\n")
     again = run_mine()
     assert NOTHING in again.err
     assert "2 of these were made with other source code of the method: --rerun stale does them again." in again.err
