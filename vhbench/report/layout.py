@@ -179,7 +179,7 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str, int], int]:
     for row in rows:
         if not row.published and row.value is not None:
             columns.setdefault((row.column, row.bits), {})[row.label] = f"{row.value:.3f}"
-    found = {}
+    found: dict[tuple[str, str, int], int] = {}
     for column, texts in columns.items():
         best = sorted(set(texts.values()), reverse=True)[:2] if len(texts) > 1 else []
         found |= {(label, *column): best.index(text) + 1 for label, text in texts.items() if text in best}

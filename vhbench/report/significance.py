@@ -178,7 +178,7 @@ def _load(record: Record, key: str) -> np.ndarray | None:
         with np.load(path, allow_pickle=False) as arrays:
             if key not in arrays:
                 return None
-            values = arrays[key].astype(np.float64)
+            values: np.ndarray = arrays[key].astype(np.float64)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"{path} is missing or damaged ({error}): run it again with --rerun all.") from error
     mean, recorded = float(np.nanmean(values)) if not np.isnan(values).all() else np.nan, record.scores[key]
