@@ -127,7 +127,9 @@ def _read_file(path: Path) -> list[PaperTable]:
         try:
             if wrong := [key for key in entries if key not in known]:
                 raise unknown("entry", wrong[0], known)
-            typed = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+            typed: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()
+            }
             tables.append(PaperTable(name=name, doubts=values.get("protocols", {}), **typed))
         except (TypeError, UsageError) as error:
             raise DataError(f"{path}, table {name}: {error}") from error

@@ -1,0 +1,71 @@
+"""What is committed of the UVVH paper's tables, and the precision at a recall."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from vhbench.errors import DataError
+from vhbench.report.orderings import read_orderings
+from vhbench.report.paper import read_tables
+from vhbench.report.published import read_published
+from vhbench.report.recalls import precisions
+from vhbench.store import Store
+
+NAMES = ["table2", "table3", "table4", "table5", "table6", "table7", "fig4", "fig5"]
+
+
+def test_every_table_and_figure_is_described_with_all_its_numbers():
+    """As many as the paper prints: methods x code lengths x K, times data sets; gains of the text beside them."""
+    tables = read_tables()
+    assert list(tables) == NAMES
+    assert {name: len(table.published()) for name, table in tables.items()} == {
+        "table2": 5 * 2, "table3": 3 * 2 * 5 * 2, "table4": 4 * 4, "table5": 4 * 2 * 6 + 2, "table6": 2 * 3 + 3,
+        "table7": 2 * 2 * 6, "fig4": 6 + 1 + 4, "fig5": 0,
+    }  # fmt: skip
+
+
+def test_each_published_number_of_the_paper_belongs_to_one_table():
+    every = [row for row in read_published() if row.file.startswith("uvvh_paper") and row.kind != "derived"]
+    counts = Counter(row for table in read_tables().values() for row in table.published())
+    assert counts == Counter(every)
+
+
+def test_each_claim_of_the_paper_belongs_to_one_table():
+    tables = read_tables().values()
+    for claim in read_orderings():
+        (table,) = [table for table in tables if claim.source in table.claims]
+        assert {claim.better, claim.worse} <= set(table.methods) and claim.protocol in table.protocols
+        assert set(claim.bits) <= set(table.bits) and set(claim.metrics) <= {f"map@{k}" for k in table.ks}
+
+
+def test_numbers_on_data_that_nobody_else_has_say_why_they_cannot_be_reproduced():
+    doubts = read_tables()["table3"].doubts
+    assert set(doubts) == {"activitynet-25f", "fcvid-unseen"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tables.one", "Cannot read"),
+        ('[tables.one]\ntitel = "x"', "did you mean 'title'"),
+        ('[tables.one]\ntitle = "x"', "missing"),
+    ],
+)
+def test_a_broken_description_names_its_file(tmp_path, text, words):
+    (tmp_path / "paper.toml").write_text(text)
+    with pytest.raises(DataError, match=words) as error:
+        read_tables(tmp_path)
+    assert "paper.toml" in str(error.value)
+
+
+def test_precision_at_a_recall_lies_between_the_points_of_the_curve_by_rank(write_run, out):
+    for seed, end in ((0, 0.2), (1, 0.4)):
+        by_rank = {"rank": [1, 2], "recall": [0.1, 0.5], "precision": [1.0, end]}
+        by_radius = {"radius": [0, 1], "recall": [0.1, 0.5], "precision": [0.0, 0.0], "n_empty": [0, 0]}
+        curves = {"toy": {"rank": {"keep": by_rank}, "radius": {"keep": by_radius}}}
+        (write_run(seed=seed) / "curves.json").write_text(json.dumps(curves))
+    found = precisions(Store(out).records()[0], (0.05, 0.1, 0.3, 0.5, 0.6))
+    assert [row.value for row in found] == [None, 1.0, pytest.approx(0.65), pytest.approx(0.3), None]
+    assert {(row.method, row.bits, row.seeds) for row in found} == {("itq", 16, (0, 1))}
+    assert [row.metric for row in found][:2] == ["precision at recall 0.05", "precision at recall 0.1"]
