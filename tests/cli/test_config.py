@@ -1,0 +1,90 @@
+"""`vhbench run --config`: a grid file's options under those of the command line."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def grid(tmp_path, tiny, out, fake_methods):
+    """Write a grid file on the tiny protocol with the fake methods; returns its path."""
+
+    def write(text="", **tables):
+        path = tmp_path / "grid.toml"
+        lines = [f'protocol = "{tiny}"', f'out = "{out}"', f'plugin = ["{fake_methods}"]']
+        path.write_text("\n".join([*lines, text]))
+        return path
+
+    return write
+
+
+def planned(result):
+    """Return (method, bits, seed, epochs) of a dry run's lines."""
+    assert result.code == 0, result.err
+    return [tuple(line.split()[1:5]) for line in result.out.splitlines()[2:] if line.startswith("tiny ")]
+
+
+def test_a_grid_file_says_everything_that_options_say(vhbench, grid):
+    path = grid('method = ["fake", "itq"]\nbits = [8, 16]\nseeds = "0,1"\nepochs = 3')
+    assert planned(vhbench("run", "--config", path, "--dry-run")) == [
+        (method, bits, seed, "3" if method == "fake" else "-")
+        for method in ("fake", "itq") for bits in ("8", "16") for seed in ("0", "1")
+    ]  # fmt: skip
+
+
+def test_the_command_line_goes_before_the_file(vhbench, grid):
+    path = grid('method = "fake"\nbits = [8, 16]\nepochs = 3')
+    result = vhbench("run", "--config", path, "--bits", "24", "--epochs", "5", "--dry-run")
+    assert planned(result) == [("fake", "24", "0", "5")]
+
+
+def test_hyper_parameters_of_file_and_command_line_are_joined(vhbench, grid, out):
+    path = grid('method = ["fake"]\nbits = 8\n[set.fake]\nspread = 3.0\nepochs = 4')
+    assert vhbench("run", "--config", path, "--set", "fake.spread=2").code == 0
+    (record,) = out.rglob("run.json")
+    assert json.loads(record.read_text())["spec"]["params"] == {"epochs": 4, "spread": 2.0}
+
+
+def test_a_part_of_the_files_methods_can_be_run(vhbench, grid):
+    path = grid('method = ["fake", "itq"]\nbits = 8\n[set.itq]\niterations = 3')
+    assert planned(vhbench("run", "--config", path, "--method", "fake", "--dry-run")) == [("fake", "8", "0", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bit = 8", "Unknown option 'bit': did you mean 'bits'"),
+        ('bits = "eight"', "bits: --bits takes whole numbers separated by commas, not 'eight'."),
+        ('epochs = "many"', "epochs: 'many' is not a valid integer"),
+        ('deterministic = "yes"', "deterministic takes true or false."),
+        ("budget = true", "budget takes a value."),
+        ("dry_run = true", "Unknown option 'dry_run'"),
+        ("[set.itq]\niterations = 3", "--set names itq, which this grid does not run"),
+        ('launcher = "locl"', "Unknown launcher 'locl': did you mean 'local'"),
+        ("workers = 2", "Unknown option of the launcher inline 'workers'"),
+        ('time_limit = "soon"', "time-limit: --time-limit takes a time such as 90 (seconds), 30m or 2h, not 'soon'."),
+    ],
+)
+def test_a_faulty_file_is_refused_in_one_sentence(vhbench, grid, text, message):
+    defaults = [line for line in ('method = "fake"', "bits = 8") if line.split()[0] != text.split()[0]]
+    result = vhbench("run", "--config", grid("\n".join([*defaults, text])))
+    assert result.code == 2 and message in result.error
+
+
+def test_a_record_does_its_run_again(vhbench, run_tiny, out, tiny, tmp_path, fake_methods):
+    run_tiny("fake", "--bits", "16", "--seeds", "3", "--set", "fake.spread=2", "--epochs", "1")
+    (record,) = out.rglob("run.json")
+    given = ["--config", record, "--protocol", tiny, "--plugin", fake_methods]
+    assert "Nothing to do" in vhbench("run", *given, "--out", out).err
+    again = vhbench("run", *given, "--out", tmp_path / "again")
+    assert again.code == 0 and "not the one in" not in again.err
+    (other,) = (tmp_path / "again").rglob("run.json")
+    assert json.loads(other.read_text())["scores"] == json.loads(record.read_text())["scores"]
+    assert "These runs are not the one in" in vhbench("run", *given, "--seeds", "4", "--out", out, "--dry-run").err
+
+
+def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out):
+    run_tiny("fake,itq", "--bits", "8,16", "--seeds", "0,1", "--set", "itq.iterations=3")
+    (kept,) = (out / "grids").iterdir()
+    assert "Nothing to do" in vhbench("run", "--config", kept, "--out", out).err
+    assert list((out / "grids").iterdir()) == [kept]
