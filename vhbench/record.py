@@ -35,6 +35,7 @@ SPEC_ENTRIES: dict[str, Any] = {
     "method": str, "params": dict, "bits": int, "seed": int, "budget": dict, "precision": str, "protocol": str,
     "version": int, "splits": dict,
 }  # fmt: skip
+PARTS = {"train", "query", "database", "relevance"}
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plain name, which leads nowhere else
 METRIC = re.compile(r"(.+/)?[a-z]+@[0-9]+(\[.*\])?")
 
@@ -204,7 +205,12 @@ def _is_record(data: Any) -> bool:
     if not (isinstance(data, dict) and "schema" in data and _has(data, ENTRIES) and _has(data["spec"], SPEC_ENTRIES)):
         return False
     files, sizes = data.get("files", {}), data.get("sizes", {})
+    splits = data["spec"]["splits"].values()
     if not (_maps_names(files, str) and _maps_names(sizes, int) and isinstance(data["method"].get("fingerprint"), str)):
+        return False
+    if not all(isinstance(parts, dict) and parts.keys() <= PARTS for parts in splits):
+        return False
+    if not all(isinstance(digest, str) for parts in splits for digest in parts.values()):
         return False
     if data["status"] == "done":
         return _has(data, DONE_ENTRIES) and _has_scores(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float16", "float32", "float64", "uint8")
 NPY_MAGIC = b"\x93NUMPY"
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 LARGEST_BLOCK_BYTES = 512 * 2**20  # a block may grow to this where the file's chunks are long
 
 
@@ -63,7 +65,7 @@ def read_header(path: Path, key: str = "feats") -> Header:
     if magic(path).startswith(NPY_MAGIC):
         header = _npy_header(path)
     elif is_hdf5(path):
-        with open_hdf5(path) as file:
+        with open_hdf5(path) as file, hdf5_reading(path):
             header = _hdf5_header(path, find_data_set(file, path, [key], 'key = "..."'))
     else:
         raise DataError(f"{path} is neither HDF5 nor .npy: frame features must be in one of these formats.")
@@ -89,7 +91,7 @@ def blocks(header: Header, start: int = 0) -> Iterator[np.ndarray]:
         for block in source:
             yield np.ascontiguousarray(block, dtype=little)
             start += len(block)
-    except (OSError, ValueError) as error:  # numpy refuses to map a truncated file with the latter
+    except HDF5_ERRORS as error:  # numpy too: it refuses to map a truncated file with a ValueError
         stop = min(start + header.block, header.shape[0]) - 1
         raise DataError(
             f"{header.path}: videos {start} to {stop} cannot be read ({error}). Copy or download the file again; "
@@ -139,6 +141,15 @@ def open_hdf5(path: Path) -> h5py.File:
             f"{path} cannot be opened: it is truncated, damaged or still being written ({error}). "
             "Copy or download it again."
         ) from error
+
+
+@contextlib.contextmanager
+def hdf5_reading(path: Path) -> Iterator[None]:
+    """Turn what h5py raises over damaged structures, which has many types, into a DataError."""
+    try:
+        yield
+    except HDF5_ERRORS as error:
+        raise DataError(f"{path} is damaged and cannot be read ({error}). Copy or download it again.") from error
 
 
 def find_data_set(file: h5py.File, path: Path, keys: list[str], setting: str) -> h5py.Dataset:

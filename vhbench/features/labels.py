@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.errors import DataError
-from vhbench.features.headers import NPY_MAGIC, Header, find_data_set, is_hdf5, magic, missing_key, open_hdf5
+from vhbench.features.headers import (
+    NPY_MAGIC,
+    Header,
+    find_data_set,
+    hdf5_reading,
+    is_hdf5,
+    magic,
+    missing_key,
+    open_hdf5,
+)
 
 LABEL_KEYS = ("labels", "re_label", "q_label")
 SETTING = 'label_key = "..."'
@@ -125,11 +134,8 @@ def _read(path: Path, key: str | None, count: int) -> np.ndarray:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not a sound .npy file ({error}). Copy or download it again.") from error
     elif is_hdf5(path):
-        with open_hdf5(path) as file:
-            try:
-                array = np.asarray(find_data_set(file, path, keys, SETTING)[()])
-            except OSError as error:
-                raise DataError(f"{path} cannot be read ({error}). Copy or download it again.") from error
+        with open_hdf5(path) as file, hdf5_reading(path):
+            array = np.asarray(find_data_set(file, path, keys, SETTING)[()])
         # MATLAB's column order shows up transposed; a file that h5py wrote need not be
         if not (array.ndim == 2 and array.shape[0] == count != array.shape[1]):
             array = array.T
