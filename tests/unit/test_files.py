@@ -70,6 +70,8 @@ def test_json_is_written_readably_and_without_nan(tmp_path):
         (errno.ENOENT, "Choose a folder that you may write to."),
         (errno.EEXIST, "a part of this path is a file, not a folder"),
         (errno.ENOTDIR, "a part of this path is a file, not a folder"),
+        (errno.EFBIG, "larger than this file system or `ulimit -f` allows"),
+        (errno.ESTALE, "the file server has lost track of it"),
         (errno.EIO, "Input/output error."),
     ],
 )

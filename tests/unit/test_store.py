@@ -3,10 +3,13 @@
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +80,50 @@ def test_a_kill_between_files_leaves_no_record(store, monkeypatch, last):
     monkeypatch.undo()
     assert store.read(SPEC) is None, "neither the old record beside new files nor a part of the new one"
     assert publish(store, scores={}).scores == {}
+
+
+class PowerCuts:
+    """What would be left on the disk if the power failed: content and names, each as last flushed."""
+
+    def __init__(self, root):
+        self.root = root
+        self.contents, self.names = {}, {}
+        self.records = 0
+
+    def fsync(self, descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            self.names[path] = {entry.name: entry.inode() for entry in os.scandir(path)}
+        else:
+            self.contents[path.stat().st_ino] = path.read_bytes()
+        self.check()
+
+    def content(self, path):
+        """Return a file's content on the disk, b"" where only its name was flushed, None where not even that."""
+        for parent in path.relative_to(self.root.parent).parents:
+            folder = self.root.parent / parent
+            if folder != self.root.parent and folder.name not in self.names.get(folder.parent, {}):
+                return None
+        inode = self.names.get(path.parent, {}).get(path.name)
+        return None if inode is None else self.contents.get(inode, b"")
+
+    def check(self):
+        """A record on the disk is whole, and so is all that it vouches for."""
+        for folder in [folder for folder in self.names if folder.parent.parent.parent == self.root]:
+            text = self.content(folder / RECORD)
+            if text is not None:
+                self.records += 1
+                for name, digest in json.loads(text)["files"].items():
+                    assert hashlib.sha256(self.content(folder / name)).hexdigest() == digest
+
+
+def test_after_a_power_cut_at_any_moment_a_record_is_whole_or_absent(store, monkeypatch):
+    disk = PowerCuts(store.root)
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    publish(store)
+    assert disk.records, "what was published is on the disk, with all folders above it"
+    publish(store, scores={"map@5": 0.25})
+    assert json.loads(disk.content(store.path(SPEC) / RECORD))["scores"] == {"map@5": 0.25}
 
 
 def test_numbers_that_json_lacks_are_never_written(store):
@@ -218,8 +265,48 @@ def test_a_file_system_without_locks_is_an_error_and_not_another_process(store, 
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(store_module.fcntl, "flock", refuse)
-    with pytest.raises(StoreError, match="No locks available"), store.claim(SPEC):
+    words = r"No locks available.*choose an --out on a file system that has them"
+    with pytest.raises(StoreError, match=words), store.claim(SPEC):
         pass
+
+
+def test_a_file_that_the_server_has_lost_is_an_error_and_no_missing_record(store, monkeypatch):
+    publish(store)
+    read_bytes = Path.read_bytes
+
+    def stale(path):
+        if path.name == RECORD:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(StoreError, match=r"run\.json: the file server has lost track of it \(Stale file handle\)"):
+        store.read(SPEC)
+
+
+def test_a_rename_that_the_server_did_but_answers_with_an_error_leaves_a_whole_record(store, monkeypatch):
+    """As NFS does where the first answer was lost: the same request, sent again, finds the file gone."""
+    replace = Path.replace
+
+    def lost_answer(path, target):
+        replace(path, target)
+        if target.name == RECORD:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Path, "replace", lost_answer)
+    with pytest.raises(StoreError, match="Cannot write"):
+        publish(store)
+    monkeypatch.undo()
+    assert store.read(SPEC).scores == {"map@5": 0.5}
+
+
+def test_files_that_nfs_keeps_for_a_reader_are_in_nobodys_way(store):
+    folder = store.path(SPEC)
+    (folder / "checkpoint").mkdir(parents=True)
+    for left in (folder / ".nfs0000000001", folder / "checkpoint" / ".nfs0000000002"):
+        left.write_bytes(b"removed, but still open elsewhere")
+    publish(store)
+    assert store.records()[1] == [] and store.read(SPEC).status == "done"
 
 
 def test_checking_that_the_folder_can_be_written_leaves_nothing_in_it(store):
