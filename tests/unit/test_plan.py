@@ -31,6 +31,11 @@ def test_cells_come_by_protocol_method_length_and_seed(planned):
     assert cells[0].label == "itq on tiny, 16 bits, seed 1"
 
 
+def test_a_cell_keeps_the_names_that_the_user_gave(planned, tiny, fake_methods):
+    cells = planned([f"{fake_methods}:fake", "itq", "fake"])
+    assert [cell.asked for cell in cells] == [(f"{fake_methods}:fake", str(tiny)), ("itq", str(tiny))]
+
+
 def test_planning_writes_nothing(planned, out):
     planned()
     assert not out.exists()
