@@ -122,3 +122,35 @@ def test_no_records_give_no_rows_but_wrong_words_are_still_refused(found):
     assert found() == []
     with pytest.raises(UsageError, match="convention"):
         found(convention="loose")
+
+
+def test_a_row_is_stale_if_any_of_its_runs_is_and_only_where_the_source_is_known(write_run, out):
+    write_run(seed=0, fingerprint="today's")
+    write_run(seed=1, fingerprint="older")
+    write_run(bits=32, fingerprint="today's")
+    write_run("theirs", fingerprint="older")
+    found = rows(Store(out).records()[0], Choice(), {"itq": "today's"})
+    assert [(row.method, row.bits, row.stale) for row in found] == [
+        ("itq", 16, True), ("itq", 32, False), ("theirs", 16, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": 2}, {"version: 2, not 1", "version: 1, not 2"}),
+        ({"splits": {"toy": DIGESTS, "odd": DIGESTS}}, {"splits: toy, odd, not toy", "splits: toy, not toy, odd"}),
+        *(
+            (
+                {"splits": {"toy": {**DIGESTS, role: "1" * 64}}},
+                {f"{role} of split toy: {a * 8}, not {b * 8}" for a, b in ("01", "10")},
+            )
+            for role in DIGESTS
+        ),
+    ],
+)
+def test_data_of_one_name_say_in_what_they_differ_first(write_run, found, changes, said):
+    write_run()
+    write_run("lsh", **changes)
+    assert {row.differs.partition(" as in toy (data ")[0] for row in found()} == said
+    assert all(not row.differs for row in found(methods=("itq",)))

@@ -4,10 +4,15 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 
-from vhbench.report.rows import Row
+from vhbench.errors import UsageError
+from vhbench.report.beside import with_published
+from vhbench.report.latex import escape
+from vhbench.report.published import read_published
+from vhbench.report.rows import Comparison, Row
 from vhbench.report.tables import COLUMNS, FORMATS, render
 
 ROW = Row("toy", "toy", "itq", "itq", 16, (0, 1), "map@20[den=k,ties=expected,self=keep]", 0.51239, 0.0204, False, 300)
@@ -74,3 +79,65 @@ def test_csv_and_json_keep_every_digit():
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_rows_are_no_error(form):
     assert render([], form) == {"json": "[]", "csv": ",".join(COLUMNS)}.get(form, "")
+
+
+def compared(label, value, *comparisons, **changes):
+    """A row with tests: (against, difference, significant)."""
+    tests = tuple(Comparison(name, difference, 0.01, 0.02, yes) for name, difference, yes in comparisons)
+    return row(label=label, method=label, value=value, sd=None, tests=tests, **changes)
+
+
+def test_marks_say_what_is_significantly_better_or_worse_than_the_baseline():
+    rows = [compared("itq", 0.5), compared("a", 0.7, ("itq", 0.2, True)), compared("b", 0.3, ("itq", -0.2, True))]
+    rows.append(compared("c", 0.6, ("itq", 0.1, False)))
+    text = render(rows, "md")
+    assert [line[2] for line in cells(text)[2:]] == ["0.500", "**0.700**⁺", "0.300⁻", "<ins>0.600</ins>"]
+    assert "Superscript + or -: significantly better or worse than itq" in text
+
+
+def test_letters_name_the_lines_that_one_is_better_than():
+    rows = [
+        compared("itq", 0.5, ("lsh", 0.2, True), ("sh", -0.1, True)),
+        compared("lsh", 0.3, ("itq", -0.2, True), ("sh", -0.3, True)),
+        compared("sh", 0.6, ("itq", 0.1, True), ("lsh", 0.3, True)),
+    ]
+    head, _, *lines = cells(render(rows, "md"))
+    assert head[0] == "#" and [line[0] for line in lines] == ["a", "b", "c"]
+    assert [line[3] for line in lines] == ["<ins>0.500</ins>ᵇ", "0.300", "**0.600**ᵃᵇ"]
+    with pytest.raises(UsageError, match="marks 32 rows at most, not 33"):
+        render([compared(str(i), 0.5, (str(i + 1), 0.1, True)) for i in range(33)], "md")
+
+
+def test_values_that_print_alike_are_best_together_and_a_lone_one_is_not_best():
+    rows = [row(label="a", value=0.51239), row(label="b", value=0.51201), row(label="c", value=0.4)]
+    assert [line[2].split()[0] for line in cells(render(rows, "md"))[2:]] == ["**0.512**"] * 2 + ["<ins>0.400</ins>"]
+    assert "**" not in "".join(cells(render([ROW], "md"))[2])
+    assert "<ins>" in render(rows, "md") and "bold" not in render([ROW], "md").lower()
+
+
+def test_published_values_are_never_best_and_stand_in_the_column_of_the_nearest_convention():
+    ours = [row(protocol="fcvid", split="fcvid", method="uvvh", label="uvvh", value=0.01, metric=name) for name in (
+        "map@20[den=min,ties=expected,self=drop]", "map@20[den=k,ties=expected,self=keep]",
+    )]  # fmt: skip
+    everything = with_published(ours, read_published(), ["conmh"])
+    assert len(everything) == 3 and everything[2].beside == ours[1].metric
+    assert everything[2].value > 0.01 and "**" not in render(everything, "md").replace("**fcvid**", "")
+    assert with_published(ours, read_published(), ["no-such"]) == ours
+
+
+@pytest.mark.parametrize("form", ["md", "latex", "table", "csv"])
+def test_text_of_others_is_never_markup(form):
+    hostile = "itq [x=<script>|*_`a\nb\x1b[31m & 50% \\end{table}]"
+    text = render([row(label=hostile), ROW], form)
+    assert "\x1b[31m" not in text or form == "csv"
+    if form == "md":
+        assert len({re.sub(r"\\\|", "", line).count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+        assert r"\<script\>\|\*\_\`a b[U+001B][31m \&" in text
+    if form == "latex":
+        assert text.count(r"\end{table}") == 1 and r"\textbackslash{}end\{table\}" in text
+    if form == "csv":
+        assert next(csv.DictReader(io.StringIO(text)))["label"] == hostile
+
+
+def test_characters_that_latex_has_no_font_for_are_written_as_numbers():
+    assert escape("é ß 漢 -- ł") == "é ß [U+6F22] -{}- [U+0142]"
