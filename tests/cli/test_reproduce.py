@@ -233,6 +233,14 @@ def test_cross_data_set_gains_are_over_the_in_domain_run_and_their_sign_is_a_cla
     assert claim["metric"] == "map@20 below" and claim["status"] == ("held" if gain < 0 else "reversed")
 
 
+def test_gains_that_the_paper_does_not_print_stand_there_alone(reproduce, publish, tiny, tmp_path, out):
+    other = make_protocol(tmp_path / "other", name="other", videos=44)
+    (line,) = reproduce(publish(), "--bits", "3", table="across", protocol=f"{tiny}-to-{other}")
+    found = {r.spec["protocol"]: r.scores[MAP] for r in Store(out).records()[0]}
+    assert (line["over"], line["bits"], line["status"]) == ("other", "3", "not published")
+    assert line["ours"] == pytest.approx(100 * (found["tiny-to-other"] / found["other"] - 1))
+
+
 def test_a_cross_data_set_table_needs_a_cross_data_set_protocol(vhbench, publish, tiny, out):
     result = vhbench("reproduce", "across", "--protocol", tiny, "--published", publish(), "--out", out)
     assert result.code == 2 and "--protocol takes A-to-B" in result.error
@@ -287,7 +295,7 @@ def test_every_format_tells_the_same(vhbench, recorded, publish, tiny, out):
         assert text.splitlines()[0].strip("*") == "Table 1: a table"
         assert f"{recorded['itq', 8, 0]:.3f}?" in text and "the paper contradicts this number" in text
         assert "at most 0.01 of mAP" in text and "2 standard deviations" in text, "the tolerance is printed"
-        assert "1 published numbers: 1 reproduced, 0 differs" in text and f"ours: map@K[{MAP[7:-1]}]" in text
+        assert "1 published number: 1 reproduced, 0 differ, " in text and f"ours: map@K[{MAP[7:-1]}]" in text
     pipes = [line.count("|") for line in vhbench(*words, "md").out.splitlines() if line.startswith("|")]
     assert sorted(set(pipes)) == [6, 8]
 

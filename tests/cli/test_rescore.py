@@ -68,7 +68,7 @@ def assert_whole(out):
 def test_numbers_that_come_out_the_same_are_reported_so(rescore, record):
     before = contents(record.folder)
     result = rescore()
-    assert (result.code, result.out) == (0, "1 runs: every number as it was\n")
+    assert (result.code, result.out) == (0, "1 run: every number as it was\n")
     after = load(record)
     assert set(after) - set(record.data) == {"rescored"}
     assert {"vhbench", "finished"} == set(after["rescored"])
@@ -81,7 +81,7 @@ def test_a_wrong_number_is_put_right_and_listed(rescore, record, out):
     change(record, scores={**record.scores, MAP: 0.123}, audit={})
     result = rescore()
     assert f"  {MAP}: 0.123 -> {record.scores[MAP]:.10g}" in result.out.splitlines()
-    assert result.out.splitlines()[-1] == "1 runs: other numbers than before"
+    assert result.out.splitlines()[-1] == "1 run: other numbers than before"
     assert (load(record)["scores"], load(record)["audit"]) == (record.scores, record.data["audit"])
     assert_whole(out)
 
@@ -118,7 +118,7 @@ def test_codes_that_are_not_the_recorded_ones_are_refused(rescore, record, damag
         path.write_bytes(octets + b"x" if damage == "longer" else octets[:-9] + b"123456789")
     before = contents(record.folder)
     result = rescore()
-    assert result.code != 0 and result.out in ("", "1 runs: left as they were\n")
+    assert result.code != 0 and result.out in ("", "1 run: left as they were\n")
     assert "codes.npz" in result.err and str(record.folder) in result.err
     assert contents(record.folder) == before
 

@@ -59,7 +59,8 @@ def command(
         return 0
     counts = Counter(result.result for result in results)
     words = {"unchanged": "every number as it was", "changed": "other numbers than before", "left": "left as they were"}
-    click.echo("; ".join(f"{counts[key]} runs: {text}" for key, text in words.items() if counts[key]))
+    found = [(counts[key], text) for key, text in words.items() if counts[key]]
+    click.echo("; ".join(f"{count} run{'s' if count > 1 else ''}: {text}" for count, text in found))
     return 1 if counts["left"] else 0
 
 

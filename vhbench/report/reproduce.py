@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -170,19 +171,19 @@ class _Results:
     def alone(self) -> list[Line]:
         """Return every number of ours that the table asks for, published or not."""
         lines = []
-        cells = [
-            (p, m, b, k) for p in self._on for m in self._table.methods for b in self._table.bits for k in self._ks
-        ]
-        for protocol, method, bits, k in cells:
-            line = Line("number", protocol, method, "", str(bits), f"map@{k}", status="not published")
-            line = self._measured(line, self._get(protocol, method, bits), line.metric)
-            lines.append(line if line.ours is not None else self._not_measured(line, (protocol, method, bits)))
+        table = self._table
+        for protocol, method, bits, k in product(self._on, table.methods, table.bits, table.ks):
+            key, metric = (protocol, method, bits), f"map@{k}"
+            if table.in_domain:
+                other = (self._in_domain[protocol], method, bits)
+                line = Line("number", protocol, method, other[0], str(bits), f"{GAIN}{k}", status="not published")
+                line, _ = _gain(line, self._get(*key), self._get(*other), metric)
+                keys = [key, other]
+            else:
+                line = Line("number", protocol, method, "", str(bits), metric, status="not published")
+                line, keys = self._measured(line, self._get(*key), metric), [key]
+            lines.append(line if line.ours is not None else self._not_measured(line, *keys))
         return [*lines, *(_precision_line(row) for row in self._precisions)]
-
-    @property
-    def _ks(self) -> Sequence[int]:
-        """The K of the table's own numbers; a table of gains has none."""
-        return () if self._table.in_domain else self._table.ks
 
     def claims(self, published: Sequence[PublishedRow], folder: Path | None) -> list[Line]:
         """Return the paper's claims with their verdicts."""
@@ -193,9 +194,11 @@ class _Results:
             for name in self._on
             for item in check_orderings([one for one in found if self._claimed_on(one, name)], measured, name)
         ]
-        lines = [_claim(name, item) for name, item in checked]
-        lines += [_direction(self.beside(row)) for row in published if row.over and self._table.in_domain]
-        return list({(x.protocol, x.method, x.over, x.bits, x.metric, x.source): x for x in lines}.values())
+        # on another protocol, claims that the paper makes on two data sets are one
+        lines = {(one.worse, one.better, one.bits, one.metrics, one.source, name): _claim(name, item)
+                 for name, item in checked for one in [item.ordering]}  # fmt: skip
+        gains = [row for row in published if row.over and self._table.in_domain]
+        return [*lines.values(), *(_direction(self.beside(row)) for row in gains)]
 
     def _claimed_on(self, ordering: Ordering, protocol: str) -> bool:
         moved = self._protocol is not None and self._protocol not in self._table.protocols

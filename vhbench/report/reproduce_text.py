@@ -15,7 +15,12 @@ from vhbench.report.reproduce import GAIN, TOLERANCE_TEXT, Line
 
 FORMATS = ("table", "md", "csv", "json")
 COLUMNS = tuple(field.name for field in fields(Line))
-STATUSES = ("reproduced", "differs", "not comparable", "not measured")
+STATUSES = {  # -> its word for several
+    "reproduced": "reproduced",
+    "differs": "differ",
+    "not comparable": "not comparable",
+    "not measured": "not measured",
+}
 
 
 def render(lines: Sequence[Line], title: str, form: str) -> str:
@@ -44,12 +49,15 @@ def render(lines: Sequence[Line], title: str, form: str) -> str:
 def summary(lines: Sequence[Line]) -> str:
     """Return in a sentence how many published numbers were reproduced and how many claims held."""
     statuses = [line.status.partition(":")[0] for line in lines if line.published is not None and line.kind == "number"]
-    counts = Counter(statuses)
-    numbers = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
-    verdicts = Counter(_in_short(line.status) for line in lines if line.kind == "claim")
+    counts, verdicts = Counter(statuses), Counter(_in_short(line.status) for line in lines if line.kind == "claim")
+    numbers = ", ".join(f"{counts[status]} {word}" for status, word in STATUSES.items())
     claims = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    texts = [f"{len(statuses)} published numbers: {numbers}" if statuses else "no published numbers"]
-    return "; ".join([*texts, *([f"{verdicts.total()} claims: {claims}"] if claims else [])]) + "."
+    texts = [f"{_count(len(statuses), 'published number')}: {numbers}" if statuses else "no published numbers"]
+    return "; ".join([*texts, *([f"{_count(verdicts.total(), 'claim')}: {claims}"] if claims else [])]) + "."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _in_short(verdict: str) -> str:
@@ -78,7 +86,7 @@ def _claims(lines: Sequence[Line], style: str) -> str:
         cells = [f"{line.method} > {line.over}", line.bits, line.metric, line.status, line.source]
         if line.metric.endswith(("above", "below")):
             metric, _, sign = line.metric.rpartition(" ")
-            cells[:3] = [f"{line.method} {'>' if sign == 'above' else '<'} {line.over}", line.bits, metric]
+            cells[:3] = [f"{line.method}: {line.published_on} {sign} in-domain", line.bits, metric]
         table.append([line.protocol, *cells] if several else cells)
     headers = ["the paper claims", "bits", "by", "ours", "source"]
     return _table(table, ["protocol", *headers] if several else headers, style)
