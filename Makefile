@@ -9,10 +9,12 @@ demo: $(READY)  ## train, encode and score on the embedded demo protocol
 	$(BIN)/vhbench run --method lsh,pcah,itq,uvvh --protocol demo --bits 16,32
 
 test: $(READY)  ## the everyday test suite
-	$(BIN)/pytest -n 2 -m "not slow"
+	tests/browser/install.sh
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(READY)  ## the long checks too: real data, full-size inputs
-	$(BIN)/pytest -n 2
+	tests/browser/install.sh
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## lint, formatting, types
 	$(BIN)/ruff check .

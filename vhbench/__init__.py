@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vhbench.api import compare as compare
     from vhbench.api import export as export
+    from vhbench.api import report as report
     from vhbench.api import reproduce as reproduce
     from vhbench.api import rescore as rescore
     from vhbench.api import run as run
@@ -44,6 +45,7 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "compare": "vhbench.api",
     "evaluate": "vhbench.scoring",
     "export": "vhbench.api",
+    "report": "vhbench.api",
     "reproduce": "vhbench.api",
     "rescore": "vhbench.api",
     "run": "vhbench.api",

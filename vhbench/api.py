@@ -248,6 +248,52 @@ def reproduce(
     return pd.DataFrame([line.to_json() for line in found.lines()])
 
 
+def report(
+    output: Path | str = "report.html",
+    *,
+    protocol: Names = (),
+    method: Names = (),
+    bits: Numbers = (),
+    metric: str = "map@20",
+    convention: str = "literature",
+    data: Path | str | None = None,
+    out: Path | str = "results",
+    plugins: Sequence[Path | str] = (),
+) -> Path:
+    """Do what `vhbench report` does: write every result on one self-contained HTML page.
+
+    What the page lacks, labels for example, goes to the log; the page says it too.
+
+    Args:
+        output: the page; an existing file is replaced.
+        protocol: names or paths of manifests to keep; empty keeps all. A path also says where the labels are.
+        method: names to keep; empty keeps all.
+        bits: code lengths to keep; empty keeps all.
+        metric: a map: shown first, and AP query by query; where it is not recorded the nearest K is taken.
+        convention: "literature" or "strict": shown first.
+        data: folder of the feature files, for labels; `$VHBENCH_DATA` by default.
+        out: results folder.
+        plugins: Python files with further methods.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UsageError: an unknown name, a metric that no run has recorded or that is no map, or no run at all.
+        DataError: a manifest is missing or faulty.
+        StoreError: the file cannot be written.
+    """
+    from vhbench.report.page import write_page
+
+    path, choice = Path(output), Choice((), _texts(method), _ints(bits), (metric,), convention)
+    lacking = write_page(
+        path, Store(out), choice, protocols=_texts(protocol), data=_data_folder(data), registry=Registry(plugins)
+    )
+    for sentence in lacking:
+        log.warning("not on the page: %s", sentence)
+    return path
+
+
 def rescore(
     protocol: Names = (),
     *,

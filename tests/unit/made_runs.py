@@ -27,7 +27,7 @@ class Made(Protocol):
     title = "made up"
     ks = (5, 20)
 
-    def __init__(self, name="made", queries=40, items=90, in_database=False, pictures=True, lonely=0):
+    def __init__(self, name="made", queries=40, items=70, in_database=False, pictures=True, lonely=0):
         self.name = name
         self.in_database = in_database
         self._pictures = pictures

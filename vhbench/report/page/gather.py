@@ -207,7 +207,7 @@ def _curves(group: Group, lacking: list[str]) -> dict[str, Any]:
             for (split, by, own), part in frame.groupby(["split", "by", "self"], sort=False):
                 kept = part.iloc[_thinned(len(part), CURVE_POINTS)] if by == "rank" else part
                 columns = {name: [_short(x, 4) for x in kept[name]] for name in ("recall", "precision")}
-                found.setdefault(split, {}).setdefault(by, {})[own] = {"at": kept["at"].tolist(), **columns}
+                found.setdefault(str(split), {}).setdefault(by, {})[own] = {"at": kept["at"].tolist(), **columns}
     except (StoreError, KeyError, TypeError) as error:
         text = str(error) if isinstance(error, StoreError) else f"{group.records[0].folder / 'curves.json'} is damaged."
         lacking.append(f"No precision-recall curves of {group.label}, {group.spec['bits']} bits: {text}")

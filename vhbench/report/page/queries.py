@@ -97,7 +97,7 @@ def query_views(
     kept = np.arange(total)
     if total > SAMPLE:
         kept = np.sort(np.random.default_rng(0).choice(total, SAMPLE, replace=False))
-    series = [{"ap": {name: _packed(values[kept]) for name, values in ap.items()}} for ap in aps]
+    series: list[dict[str, Any]] = [{"ap": {name: _packed(values[kept]) for name, values in ap.items()}} for ap in aps]
     views: dict[str, Any] = {"metric": f"map@{k}", "total": total, "rows": kept.tolist(), "series": series}
     record = members[0].records[0]
     try:
