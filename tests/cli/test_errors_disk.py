@@ -1,13 +1,16 @@
 """Folders that cannot be written, full disks and damaged results: a sentence, and nothing that was whole is lost."""
 
 import json
+import multiprocessing
+import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from vhbench.store import Store
+from vhbench.store import RunFolder, Store
 
 SMALL_NET = Path(__file__).parent / "plugins" / "small_net.py"
 
@@ -45,8 +48,26 @@ def test_finished_runs_are_read_where_nothing_can_be_written(run_tiny, out, monk
 
 
 @pytest.fixture
+def limited(tmp_path):
+    """Run a command in a process of its own after some lines of Python; returns its exit code and all it printed."""
+    script, log = tmp_path / "limited.py", tmp_path / "limited.log"
+
+    def run(lines, *arguments):
+        log.unlink(missing_ok=True)
+        script.write_text(f"{lines}\n{Path(__file__).parent.with_name('child.py').read_text()}")
+        given = {"arguments": [str(argument) for argument in arguments], "log": str(log)}
+        child = multiprocessing.get_context("forkserver").Process(target=runpy.run_path, args=(str(script), given))
+        child.start()
+        child.join(300)
+        child.kill()
+        return child.exitcode, log.read_text()
+
+    return run
+
+
+@pytest.fixture
 def small_disk(tmp_path):
-    """A file system of a few kilobytes; call it to make it larger."""
+    """A file system of a few kilobytes; call it with other options, such as `size=1m` or `ro`."""
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -57,7 +78,7 @@ def small_disk(tmp_path):
 
     if not shutil.which("mount") or mount("-o", "size=8k").returncode:
         pytest.skip("mounting a file system is not allowed here")
-    yield lambda size: mount("-o", f"remount,size={size}")
+    yield lambda options: mount("-o", f"remount,{options}")
     subprocess.run(["umount", disk], check=True)
 
 
@@ -75,7 +96,7 @@ def test_a_full_disk_stops_the_grid_and_space_lets_it_go_on(run_tiny, small_disk
     )
     assert "run.json" not in files(folder), "no record claims that the run is done"
     assert not [name for name in files(folder) if name.startswith(".")]
-    small_disk("1m")
+    small_disk("size=1m")
     again = run_tiny("fake", "--bits", "8,16", "--out", folder)
     assert again.code == 0 and len(list(folder.rglob("run.json"))) == 2
 
@@ -86,6 +107,115 @@ def test_a_disk_that_fills_with_checkpoints_is_no_failure_of_the_method(vhbench,
     result = vhbench("run", *words, "--checkpoint-every", "0", "--epochs", "2", "--device", "cpu")
     assert result.code == 1 and "The disk is full: cannot write" in result.error and "state.pt" in result.error
     assert "run.json" not in files(folder)
+
+
+def test_a_limit_on_the_size_of_files_is_one_sentence(limited, tiny, out, fake_methods):
+    words = ["--method", "fake", "--protocol", tiny, "--bits", "8", "--plugin", fake_methods, "--out", out]
+    code, printed = limited("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))", "run", *words)
+    assert code == 1 and "Traceback" not in printed
+    assert "larger than this file system or `ulimit -f` allows" in printed
+    assert not list(out.rglob("run.json"))
+    assert limited("", "run", *words)[0] == 0 and len(list(out.rglob("run.json"))) == 1
+
+
+# folders made read-only
+
+
+def test_a_file_system_made_read_only_can_still_be_read(run_tiny, vhbench, small_disk, tmp_path):
+    small_disk("size=1m")
+    folder = tmp_path / "disk" / "results"
+    first = run_tiny("fake", "--out", folder)
+    small_disk("ro")
+    assert run_tiny("fake", "--out", folder).out == first.out
+    assert "fake" in vhbench("compare", "--out", folder).out and "fake" in vhbench("status", "--out", folder).out
+    result = run_tiny("fake", "--bits", "8,16", "--out", folder)
+    assert result.code == 1
+    assert f"Cannot write {folder}: Read-only file system. Choose a folder that you may write to." in result.err
+
+
+def test_a_damaged_record_on_a_read_only_file_system_is_named_and_left(run_tiny, small_disk, tmp_path, caplog):
+    small_disk("size=1m")
+    folder = tmp_path / "disk" / "results"
+    run_tiny("fake", "--out", folder)
+    (record,) = folder.rglob("run.json")
+    record.write_bytes(b"{")
+    small_disk("ro")
+    result = run_tiny("fake", "--out", folder)
+    assert result.code == 1 and "Read-only file system" in result.err
+    assert f"{record} is damaged (not JSON)" in caplog.text and record.read_bytes() == b"{"
+
+
+def test_a_folder_locked_during_a_training_stops_it_and_the_next_run_goes_on(vhbench, tiny, out, monkeypatch):
+    words = ["--method", "small-net", "--protocol", tiny, "--bits", "8", "--device", "cpu", "--plugin", SMALL_NET]
+    words += ["--out", out, "--epochs", "4", "--checkpoint-every", "0"]
+    log_epoch, told = RunFolder.log_epoch, []
+
+    def lock(folder, epoch):
+        told.append(epoch.number)
+        if epoch.number == 3 and not immutable("+i", folder.path):
+            pytest.skip("folders cannot be made immutable here")
+        log_epoch(folder, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log_epoch", lock)
+        try:
+            result = vhbench("run", *words)
+        finally:
+            for folder in out.glob("*/*/*"):
+                immutable("-i", folder)
+        assert result.code == 1 and "Cannot write" in result.err and "Operation not permitted" in result.err
+        assert "Traceback" not in result.err and not list(out.rglob("run.json"))
+        patch.setattr(
+            RunFolder, "log_epoch", lambda folder, epoch: (told.append(epoch.number), log_epoch(folder, epoch))
+        )
+        assert vhbench("run", *words).code == 0
+    assert told == [1, 2, 3, 3, 4], "it went on from the checkpoint of the second epoch"
+
+
+def immutable(flag, folder):
+    done = (
+        subprocess.run(["chattr", flag, folder], capture_output=True, check=False) if shutil.which("chattr") else None
+    )
+    return done is not None and done.returncode == 0
+
+
+# clocks and names of machines
+
+ELSEWHERE = """
+import ctypes, socket, time
+time.time = lambda: 1e9  # 2001: before every file here was written
+if ctypes.CDLL(None).unshare(0x04000000) == 0:  # CLONE_NEWUTS: the name changes for this process alone
+    socket.sethostname("elsewhere")
+else:
+    socket.gethostname = lambda: "elsewhere"
+"""
+
+
+def test_another_machine_with_its_clock_set_back_goes_on_where_this_one_died(vhbench, limited, tiny, out, monkeypatch):
+    """Locks die with their owners and checkpoints say what they are of: no time and no name of a machine decides."""
+    words = ["run", "--method", "small-net", "--protocol", tiny, "--bits", "8", "--device", "cpu"]
+    words += ["--plugin", SMALL_NET, "--out", out, "--epochs", "4", "--checkpoint-every", "0"]
+    log_epoch = RunFolder.log_epoch
+
+    def stop(folder, epoch):
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+        log_epoch(folder, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log_epoch", stop)
+        assert vhbench(*words).code == 130
+    (folder,) = out.glob("*/*/*")
+    (folder / ".lock").touch()  # as a killed process leaves it
+    before = (folder / "train.jsonl").read_text().splitlines()
+    for path in folder.rglob("*"):
+        os.utime(path, (4e9, 4e9))  # 2096
+    code, printed = limited(ELSEWHERE, *words)
+    assert code == 0, printed
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    assert len(lines) == 4 and lines[:1] == before[:1], "the first epoch was not trained again"
+    code, printed = limited(ELSEWHERE, *words)
+    assert code == 0 and "Nothing to do" in printed
 
 
 # damaged results
