@@ -194,9 +194,9 @@ class _Results:
             for name in self._on
             for item in check_orderings([one for one in found if self._claimed_on(one, name)], measured, name)
         ]
-        # on another protocol, claims that the paper makes on two data sets are one
-        lines = {(one.worse, one.better, one.bits, one.metrics, one.source, name): _claim(name, item)
-                 for name, item in checked for one in [item.ordering]}  # fmt: skip
+        lines = {}
+        for name, item in checked:  # on another protocol, a claim that the paper makes on two data sets is one
+            lines[name, replace(item.ordering, protocol="")] = _claim(name, item)
         gains = [row for row in published if row.over and self._table.in_domain]
         return [*lines.values(), *(_direction(self.beside(row)) for row in gains)]
 
