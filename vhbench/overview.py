@@ -93,14 +93,14 @@ def tidy(root: Path) -> list[Path]:
     removed = []
     for folder in [*sorted(runs), root / GRIDS]:
         left = _leftovers(folder)
-        if left and not is_locked(folder / LOCK):
-            for path in left:
-                if path.is_dir():
-                    with contextlib.suppress(OSError):
-                        path.rmdir()
-            if folder.exists():
-                with hold(folder):  # makes the lock its own, removes the rest, and the folder if that is empty then
-                    pass
+        if left:
+            with hold(
+                folder
+            ) as held:  # removes temporary files; at its end its own lock, and the folder if it is empty
+                for path in left if held else []:
+                    if path.is_dir():
+                        with contextlib.suppress(OSError):
+                            path.rmdir()
             removed += [path for path in left if not path.exists()]
     parents = {
         parent

@@ -1,6 +1,7 @@
-"""`vhbench run --config`: a grid file's options under those of the command line."""
+"""`vhbench run --config`: a grid file's options under those of the command line; and what a dry run foretells."""
 
 import json
+import re
 
 import pytest
 
@@ -88,3 +89,13 @@ def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out
     (kept,) = (out / "grids").iterdir()
     assert "Nothing to do" in vhbench("run", "--config", kept, "--out", out).err
     assert list((out / "grids").iterdir()) == [kept]
+
+
+def test_a_dry_run_foretells_times_from_like_runs(run_tiny, out):
+    run_tiny("fake", "--epochs", "1")
+    lines = run_tiny("fake,itq", "--bits", "8,16", "--epochs", "1", "--dry-run").out.splitlines()
+    assert lines[0].split() == ["protocol", "method", "bits", "seed", "epochs", "time", "state", "plan"]
+    times = [re.fullmatch(r"tiny +\w+ +\d+ +0 +\S+ +(.*?) +(?:missing|done) +\w+", line)[1] for line in lines[2:6]]
+    assert times[0] == "-" and times[2:] == ["unknown", "unknown"]
+    assert re.fullmatch(r"[\d.]+ s", times[1])
+    assert lines[-1] == f"3 of 4 runs to do, one after the other about {times[1]} and the unknown time of 2."

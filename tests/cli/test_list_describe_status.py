@@ -3,12 +3,17 @@
 import itertools
 import json
 import re
+import shlex
+import shutil
+import signal
 import tomllib
 
 import pytest
 
 from vhbench.cli import COMMANDS
+from vhbench.files import write_json
 from vhbench.registry import Registry
+from vhbench.store import hold
 
 BUILT_INS = {"itq", "lsh", "pcah", "uvh", "uvvh", "uvvh-1", "uvvh-nopro", "uvvh-q"}
 
@@ -224,13 +229,86 @@ def test_status_knows_stale_and_interrupted_runs(vhbench, out, write_run):
     write_run("itq", 16)  # its fingerprint is not that of the source
     unfinished = out / "toy" / "itq" / "32b-s0-0123abcd"
     unfinished.mkdir(parents=True)
-    lines = "".join(json.dumps({"epoch": epoch, "loss": 1 / epoch}) + "\n" for epoch in (1, 2))
+    lines = "".join(json.dumps({"epoch": epoch, "loss": 1 / epoch, "seconds": 1.0}) + "\n" for epoch in (1, 2))
     (unfinished / "train.jsonl").write_text(lines)
     text = vhbench("status", "--out", out).out
     assert text.splitlines()[0].split() == ["protocol", "method", "stale", "interrupted"]
     assert f"interrupted: {unfinished}: epoch 2, loss 0.5" in text
     (unfinished / "train.jsonl").write_text("gar{bage")
     assert "train.jsonl is damaged" in vhbench("status", "--out", out).out
+
+
+def test_status_knows_what_was_asked_for_and_not_begun(vhbench, run_tiny, out, fake_methods):
+    run_tiny("fake", "--bits", "8,16", "--seeds", "0,1")
+    (kept,) = (out / "grids").iterdir()
+    for folder in out.glob("tiny/fake/16b-*"):
+        shutil.rmtree(folder)
+    lines = vhbench("status", "--out", out, "--plugin", fake_methods).out.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["protocol", "method", "done", "waiting"], ["tiny", "fake", "2", "2"],
+    ]  # fmt: skip
+    words = shlex.split(lines[2].removeprefix("waiting: 2; vhbench ").removesuffix(" starts them"))
+    assert words == ["run", "--config", str(kept), "--out", str(out)]
+    assert vhbench(*words).code == 0
+    assert "waiting" not in vhbench("status", "--out", out, "--plugin", fake_methods).out
+
+
+def test_status_says_how_long_a_run_still_takes(vhbench, out):
+    folder = "toy/uvvh/32b-s0-0123abcd"
+    write_json(out / "grids" / "a.json", {"schema": "vhbench.grid/1", "options": {}, "runs": {folder: 80}})
+    (out / folder).mkdir(parents=True)
+    (out / folder / "train.jsonl").write_text('{"epoch": 20, "loss": 0.5, "seconds": 2.0}\n')
+    with hold(out / folder):
+        text = vhbench("status", "--out", out).out
+    assert f"running: {out / folder}: epoch 20/80, loss 0.5, about 2 min 0 s left" in text
+
+
+def test_a_kept_grid_that_is_damaged_is_named_and_costs_nothing(vhbench, out, write_run):
+    write_run()
+    (out / "grids").mkdir()
+    for number, text in enumerate(
+        ("", "[]", '{"schema": "vhbench.grid/1", "options": {}, "runs": {"a": 1}}', '{"runs": 3}')
+    ):
+        (out / "grids" / f"{number}.json").write_text(text)
+    result = vhbench("status", "--out", out)
+    assert result.code == 0 and result.out.count("is not a grid of this version of vhbench: remove it.") == 4
+
+
+def test_tidy_removes_what_killed_processes_left_and_nothing_else(vhbench, out, write_run):
+    done, begun, empty = write_run(), out / "toy/itq/32b-s0-0123abcd", out / "toy/lsh/8b-s0-0123abcd"
+    at_work = out / "toy/itq/64b-s0-0123abcd"
+    strange = [out / "notes" / ".tmp-mine", out / "toy/itq/notes/.lock", out / "elsewhere/empty/folder/.keep"]
+    kept = [done / "run.json", begun / "train.jsonl", at_work / ".tmp-abc", *strange]
+    gone = [done / ".lock", begun / ".lock", begun / "checkpoint/.tmp-abc", out / "grids/.tmp-abc", empty / ".lock"]
+    for path in [*kept[1:], *gone]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with hold(at_work):
+        (at_work / ".tmp-abc").touch()
+        lines = vhbench("status", "--tidy", "--out", out).out.splitlines()
+        assert not [path for path in gone if path.exists()] and all(path.exists() for path in kept)
+        assert "nothing to tidy up" in vhbench("status", "--tidy", "--out", out).err
+    folders = [begun / "checkpoint", out / "grids", empty, empty.parent]
+    assert sorted(lines) == sorted(f"removed: {path}" for path in [*gone, *folders])
+
+
+def test_watch_ends_when_every_run_is_over_and_says_what_changes(out, write_run, start):
+    folder = out / "toy/uvvh/32b-s0-0123abcd"
+    folder.mkdir(parents=True)
+    child = start("status", "--watch", "--out", out)
+    child.wait_for(lambda: "1 interrupted" in child.printed)
+    folder.rmdir()
+    write_run("nobody", status="failed", reason="it broke")
+    assert child.end() == 0
+    assert [line.split(" ", 1)[1] for line in child.printed.splitlines()] == ["1 interrupted", "1 failed"]
+
+
+def test_watch_ends_at_ctrl_c_without_a_complaint(out, start):
+    (out / "toy/uvvh/32b-s0-0123abcd").mkdir(parents=True)
+    child = start("status", "--watch", "--out", out)
+    child.wait_for(lambda: "1 interrupted" in child.printed)
+    assert child.signal(signal.SIGINT) == 0
+    assert child.printed.endswith("1 interrupted\n")
 
 
 def test_every_command_explains_itself(vhbench):

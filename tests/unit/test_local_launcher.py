@@ -1,9 +1,11 @@
 """The parts of the local launcher: places, order, what is seen of a run, its lines, and jobs as data."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from vhbench.cli.progress import PlainProgress
 from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.estimate import Estimates
-from vhbench.launch import check_options, connection, slots
+from vhbench.launch import check_options, connection, server, slots
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import Job, do, job_of
 from vhbench.launch.local import _Pool, launch
@@ -228,6 +230,25 @@ def test_a_helper_that_dies_is_started_anew_until_it_dies_at_once(monkeypatch):
         next_reports(link)
     with pytest.raises(StoreError, match="died 3 times in a row"):
         link.restart()
+
+
+def test_a_run_that_may_use_a_gpu_gets_a_fresh_interpreter(planned, monkeypatch):
+    (cell,), work = planned()
+    monkeypatch.setattr(server, "_has_gpu", lambda: True)
+    monkeypatch.setattr(server, "die_with", lambda parent: None)
+    monkeypatch.setattr(server.worker, "main", lambda text: pytest.fail("the forked process did the run"))
+    requests, reports = os.pipe(), os.pipe()
+    job = replace(job_of(cell, work), device="auto").to_json()
+    os.write(requests[1], json.dumps({"start": "a", "job": job, "environment": {}}).encode() + b"\n")
+    here = server.Server(requests[0], reports[1])
+    thread = threading.Thread(target=here.serve)
+    thread.start()
+    with os.fdopen(reports[0]) as lines:
+        started, ended = (json.loads(lines.readline()) for _ in range(2))
+    os.close(requests[1])
+    thread.join()
+    assert started["key"] == "a" and ended["code"] == 0, ended
+    assert work.store.read(cell.spec).status == "done"
 
 
 # a run as data

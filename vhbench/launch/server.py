@@ -1,5 +1,7 @@
 """The local launcher's helper: a process that has imported what every run needs and forks itself once a run.
 
+Where there is a GPU, and the run may use it, the forked process starts Python anew.
+
 It reads requests from standard input and writes reports to standard output, a line of JSON each:
 
     {"start": key, "job": job, "environment": {...}}  ->  {"key": key, "pid": n}, later {"key", "code", "printed"}
@@ -60,6 +62,8 @@ class Server:
 
     def _answer(self, request: dict[str, Any]) -> None:
         if "start" in request:
+            if request["job"]["budget"]["epochs"]:
+                importlib.import_module("torch._dynamo")  # as every optimiser does, for more than a second
             self._start(request["start"], json.dumps(request["job"]), request["environment"])
         else:
             for pid, (key, _) in self._running.items():
@@ -77,8 +81,7 @@ class Server:
             for number, source in enumerate((nothing, output.fileno(), output.fileno())):
                 os.dup2(source, number)
             die_with(server)
-            os.environ.update(environment)
-            _run(job)
+            _run(job, environment)
         self._running[pid] = (key, output)
         self._report({"key": key, "pid": pid})
 
@@ -108,7 +111,7 @@ def warm_up() -> None:
 
     Nothing here may leave a thread behind or touch a GPU: neither survives a fork.
     """
-    for name in ("torch", "pandas", "scipy.linalg", "h5py", "vhbench.training", "vhbench.launch.jobs"):
+    for name in ("torch", "pandas", "scipy.linalg", "scipy.io", "h5py", "vhbench.training", "vhbench.launch.jobs"):
         importlib.import_module(name)
     import numpy as np
 
@@ -134,11 +137,14 @@ def main() -> None:
     Server(0, reports).serve()
 
 
-def _run(job: str) -> NoReturn:
+def _run(job: str, environment: dict[str, str]) -> NoReturn:
     """Do a job and end the process, without what the server would do at its own end."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.update(environment)
+        if json.loads(job)["device"] != "cpu" and _has_gpu():
+            _start_anew(job)
         code = worker.main(job)
     except BaseException:  # the launcher records it
         traceback.print_exc()
@@ -147,6 +153,22 @@ def _run(job: str) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _start_anew(job: str) -> NoReturn:
+    """Do a job in a fresh interpreter in this process's place: a GPU's driver need not survive a fork."""
+    text = tempfile.TemporaryFile()  # noqa: SIM115 (the new program reads it)
+    text.write(job.encode())
+    text.seek(0)
+    os.dup2(text.fileno(), 0)
+    imports = f"import sys; sys.path[:] = {sys.path!r}; from vhbench.launch.worker import main"
+    os.execv(sys.executable, [sys.executable, "-c", f"{imports}; sys.exit(main(sys.stdin.read()))"])
 
 
 def _signal_group(pid: int, number: int) -> None:
