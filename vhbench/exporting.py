@@ -36,7 +36,7 @@ class Exported:
         path: the file.
         split: the split's name; empty for `about.json`.
         role: "query" or "database"; empty for `about.json`.
-        content: "codes", "index", "labels", "names" or "about".
+        content: "codes", "index", "labels", "names", "rows" or "about".
         videos: how many it has; None for `about.json`.
     """
 
@@ -86,7 +86,9 @@ def export_run(
 
     `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)), bits in the order of BIT_ORDER,
     which faiss takes as it is. `<split>/database.faiss`: an `IndexBinaryFlat` of the database's codes.
-    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels. `about.json`: which run it was, and the order of bits.
+    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels. `<split>/self-index.npy`, where queries sit in the
+    database: int64 (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the
+    order of bits.
 
     Args:
         record: a finished run.
@@ -174,10 +176,13 @@ def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
     for number, classes in enumerate(rows):
         names = ["; ".join(named[c] for c in classes)] if named else []
         writer.writerow([number, " ".join(map(str, classes)), *names])
-    return {
+    files = {
         f"{role}-labels.npy": ("labels", _npy(labels)),
         f"{role}.csv": ("names", buffer.getvalue().encode()),
     }
+    if role == "query" and relevance.self_index is not None:
+        files["self-index.npy"] = ("rows", _npy(relevance.self_index))
+    return files
 
 
 def _about(record: Record) -> dict[str, Any]:

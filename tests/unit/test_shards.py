@@ -120,6 +120,22 @@ def test_a_table_is_printed_for_people(vhbench, files, tmp_path):
     assert "211 items in 2 shards" in result.err
 
 
+def test_an_exported_run_is_scored_as_it_was_recorded(run_tiny, vhbench, tiny, out, tmp_path):
+    """The training set as query and database: each query is its own match, which the export says."""
+    manifest = tiny.with_name("inside.toml")
+    text = tiny.read_text().replace('name = "tiny"', 'name = "inside"\nqueries_in_database = true')
+    manifest.write_text(text.replace("tiny_test", "tiny_train").replace("count = 12", "count = 40"))
+    assert run_tiny("fake", "--protocol", manifest).code == 0
+    (path,) = out.glob("inside/*/*/run.json")
+    exported = vhbench("export", path.parent, "-o", tmp_path / "codes", "--out", out, "--protocol", manifest)
+    assert exported.code == 0, exported.err
+    for number in (1, 2):
+        vhbench("score", tmp_path / "codes" / "inside", "--shard", f"{number}/2", "-o", tmp_path / "counts")
+    scores = json.loads(vhbench("score", "--merge", tmp_path / "counts", "--format", "json").out)["scores"]
+    assert scores == json.loads(path.read_text())["scores"]
+    assert any(name.endswith("self=drop]") for name in scores)
+
+
 # what does not belong together
 
 

@@ -15,6 +15,7 @@ Files, in a folder a split:
   query.npy, database.npy  packed codes, uint8 (videos, bytes): bit j is bit j % 8 of byte j // 8
   database.faiss           the database as a faiss IndexBinaryFlat, where faiss is installed
   *-labels.npy, *.csv      labels, where the run's data are found
+  self-index.npy           the database row of each query, where queries sit in the database
 and about.json: which run it is, and the order of bits.
 """
 

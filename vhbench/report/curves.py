@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vhbench.errors import StoreError
+from vhbench.record import DamagedError, Record
 from vhbench.report.rows import Choice, Group, groups, in_database, rows
-from vhbench.store import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,8 +116,8 @@ def _mean(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
 
 
 def _load(record: Record) -> dict[str, dict[str, dict[str, dict[str, list[float | None]]]]]:
-    path = record.folder / "curves.json"
+    content = record.read_file("curves.json")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is missing or damaged ({error}): run it again with --rerun all.") from error
+        return json.loads(content)  # type: ignore[no-any-return]
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(record.folder / "curves.json", "not JSON") from error

@@ -157,7 +157,8 @@ class CodeFiles:
         try:
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
-            raise DataError(f"There is no {path}: `vhbench export RUN -o DIR` writes such files.") from error
+            labels = ", labels where it finds the run's data" if "labels" in name else ""
+            raise DataError(f"There is no {path}: `vhbench export RUN -o DIR` writes such files{labels}.") from error
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path} is not a sound .npy file ({error}). Make it again.") from error
         if not isinstance(array, np.ndarray):
