@@ -20,6 +20,11 @@ function apOf(series) {
   return unpacked.get(text);
 }
 
+function signed(x) {
+  const size = fixed(missing(x) ? x : Math.abs(x));
+  return missing(x) || Number(size) === 0 ? size : `${x < 0 ? "−" : "+"}${size}`;
+}
+
 const find = (name) => allSeries().find((series) => key(series) === name);
 const className = (number) => currentSet().views.class_names[number];
 const classText = (numbers) => numbers.map(className).join(", ") || "no class";
@@ -107,7 +112,7 @@ function drawQueries() {
       "p",
       { id: "versus" },
       `${k}, mean over seeds${sample}: A is better on ${wins} queries, B on ${losses}, equal on `,
-      `${rows.length - wins - losses}; mean difference A − B ${mean >= 0 ? "+" : "−"}${fixed(Math.abs(mean))}.`,
+      `${rows.length - wins - losses}; mean difference A − B ${signed(mean)}.`,
     ),
     h("div", { class: "panels pair" }, scatter, chosenQuery(rows, views, k)),
     h(
@@ -141,7 +146,10 @@ function drawQueries() {
     h(
       "p",
       { class: "note" },
-      "Query numbers are rows of the query file, from 0. Where queries tie, the first ones are listed.",
+      "Query numbers are rows of the query file, from 0. Where queries tie, the first ones are listed. Whether a ",
+      "difference could be chance: ",
+      h("code", {}, "vhbench compare --baseline METHOD"),
+      ".",
     ),
   );
 }
@@ -163,7 +171,9 @@ function queryTable(name, title, rows, pick) {
     );
   const columns = [
     { title: "query", text: true, get: (one) => one.row, show },
-    ...(views.classes ? [{ title: "class", text: true, get: (one) => classText(views.classes[one.place]) }] : []),
+    ...(views.classes
+      ? [{ title: "class", text: true, wrap: true, get: (one) => classText(views.classes[one.place]) }]
+      : []),
     { title: "A", get: (one) => one.a, show: (one) => fixed(one.a) },
     { title: "B", get: (one) => one.b, show: (one) => fixed(one.b) },
   ];
@@ -217,7 +227,6 @@ function drawClasses() {
       b: b.classes[state.convention][place],
     }))
     .map((row) => ({ ...row, difference: missing(row.a) || missing(row.b) ? null : row.a - row.b }));
-  const signed = (x) => (missing(x) ? "–" : `${x < 0 ? "−" : "+"}${fixed(Math.abs(x))}`);
   put(
     "classes",
     table(

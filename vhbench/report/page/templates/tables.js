@@ -25,6 +25,7 @@ function table(name, columns, rows, caption, attributes = {}) {
             one.text ? "text" : "",
             place === 0 && one.text ? "name" : "",
             one.long ? "long" : "",
+            one.wrap ? "wrap" : "",
             one.mark ? one.mark(row) : "",
           ]
             .filter(Boolean)
