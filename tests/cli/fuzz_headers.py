@@ -24,7 +24,7 @@ def damaged(changes, length):
     return bytes(content[:length])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=45, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(changes, st.just(len(SOUND)) | st.integers(0, len(SOUND)))
 def try_it(changes, length):
     Path(path).write_bytes(damaged(changes, length))  # noqa: F821

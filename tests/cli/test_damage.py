@@ -101,11 +101,10 @@ def test_a_dry_run_names_the_damage_and_touches_nothing(run_tiny, out, messages)
 
 
 @pytest.mark.parametrize("command", [("compare",), ("status",), ("list", "runs")], ids=" ".join)
-@pytest.mark.parametrize("kind", ["truncated", "empty"])
-def test_reading_commands_name_damaged_codes_and_leave_the_run_out(run_tiny, vhbench, out, command, kind):
+def test_reading_commands_name_damaged_codes_and_leave_the_run_out(run_tiny, vhbench, out, command):
     run_tiny("fake", "--bits", "8,16")
     path = next(out.glob("*/*/8b-*/codes.npz"))
-    path.write_bytes(DAMAGE[kind](path.read_bytes()))
+    path.write_bytes(DAMAGE["truncated"](path.read_bytes()))
     names = sorted(out.rglob("*"))
     result = vhbench(*command, "--out", out)
     assert result.code == 0 and f"{path} is damaged" in result.out + result.err
@@ -126,8 +125,9 @@ def test_a_user_sees_it_on_stderr(vhbench_process, run_tiny, tiny, out, fake_met
 # what the codes can give again
 
 
-@kinds
-@pytest.mark.parametrize("name", ["per_query.npz", "curves.json"])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("per_query.npz", "truncated"), ("curves.json", "garbage of the same size")]
+)
 def test_what_the_codes_can_give_again_is_named_and_the_run_stands(run_tiny, vhbench, out, messages, name, kind):
     first = run_tiny("fake")
     path, _ = damage(out, name, kind)

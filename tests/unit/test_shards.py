@@ -1,8 +1,6 @@
 """A database counted in shards, by processes that each see a part: the scores of a single pass, to the last bit."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -84,20 +82,17 @@ def test_class_numbers_and_queries_apart_from_the_database(arrays, tmp_path):
     assert_same_scores(scores, evaluate(query, database, *labels))
 
 
-def test_the_command_in_real_processes_as_an_array_job_would(arrays, files, tmp_path, child_environment):
-    def start(*words):
-        command = [sys.executable, "-m", "vhbench", "score", *map(str, words)]
-        return subprocess.Popen(command, env=child_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
+def test_the_command_in_real_processes_as_an_array_job_would(arrays, files, tmp_path, start):
     out = tmp_path / "counts"
-    tasks = [start(files, "--bits", BITS, "--shard", f"{number}/3", "-o", out) for number in (1, 2, 3)]
-    for task in tasks:
-        printed, said = task.communicate()
-        assert task.returncode == 0, said
-        assert printed.decode().strip().endswith(".npz") and b"counted 30 queries against 7" in said
-    merged = start("--merge", out, "--format", "json", "--ks", "5,20")
-    printed, said = merged.communicate()
-    assert (merged.returncode, said) == (0, b"")
+    tasks = [start("score", files, "--bits", BITS, "--shard", f"{number}/3", "-o", out) for number in (1, 2, 3)]
+    for number, task in enumerate(tasks, 1):
+        assert task.end() == 0, task.printed
+        said, printed = task.printed.splitlines()
+        assert said.startswith("counted 30 queries against 7") and said.endswith("of 211 items, 20 bits")
+        assert printed == str(out / f"counts-0000{number}-of-00003.npz")
+    merged = start("score", "--merge", out, "--format", "json", "--ks", "5,20")
+    assert merged.end() == 0
+    printed = merged.printed
     *inputs, index = arrays
     whole = evaluate(*inputs, self_index=index, ks=(5, 20))
     result = json.loads(printed)
