@@ -124,7 +124,10 @@ def warm_up() -> None:
     for by in ("rank", "radius"):
         scores.precision_recall(by=by)
     environment.describe("cpu")
-    Registry().protocols()
+    registry = Registry()
+    registry.protocols()
+    for entry in registry.methods():
+        _ = entry.fingerprint  # remembers what it has read of the files that methods share
 
 
 def main() -> None:
