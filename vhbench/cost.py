@@ -151,15 +151,22 @@ def _other(method: Method, frames: int, dim: int) -> Cost:
     fitted = features.rows_read / videos
     method.encode(train)
     encoded = features.rows_read / videos - fitted
-    parameters, size = _learnt(method)
+    parameters, size = learnt(method)
     stated = method.operations(frames, dim) if isinstance(method, StatesOperations) else None
     fit_flops, encode_flops = ((stated[0],), (stated[1],)) if stated else (None, None)
     training = Phase(parameters, size, fit_flops, fitted)
     return Cost(method.bits, frames, dim, videos, few, training, Phase(parameters, size, encode_flops, encoded))
 
 
-def _learnt(method: Method) -> tuple[int, int]:
-    """Return how many numbers are in what `fit` set, and their bytes."""
+def learnt(method: Method) -> tuple[int, int]:
+    """Return how many numbers `fit` has learnt, network parameters or entries of arrays, and their bytes.
+
+    Raises:
+        MethodError: an attribute that ends in an underscore is neither a network nor an array of numbers.
+    """
+    if isinstance(method, NeuralMethod):
+        weights = list(method.module_.parameters())
+        return sum(weight.numel() for weight in weights), _bytes(weights)
     count = size = 0
     for name, value in vars(method).items():
         if not name.endswith("_"):

@@ -111,7 +111,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                         bits=bits,
                         seed=seed,
                         budget={"epochs": budget.epochs, "videos": budget.videos},
-                        precision=grid.precision,
+                        precision=grid.precision if budget.epochs else "float32",  # nothing else runs in less
                         protocol=protocol.name,
                         version=protocol.version,
                         splits=digests,

@@ -208,6 +208,7 @@ class _Result:
                 "videos_per_s": videos / (encoded - fitted),
             },
             "memory": environment.peak_memory(device),
+            "learnt_numbers": _learnt_numbers(method),
             "selection": "last epoch" if cell.spec.budget["epochs"] else "none",
             "environment": {
                 **environment.describe(device),
@@ -260,6 +261,16 @@ class _Result:
                     codes[part.digest] = _checked_codes(method, part.videos, self._cell.spec.bits)
                 self.arrays["codes.npz"][f"{split.name}/{role}"] = pack(codes[part.digest])
         return codes
+
+
+def _learnt_numbers(method: Method) -> int | None:
+    """Return how many numbers a fitted method holds; None where it keeps other things than arrays and networks."""
+    from vhbench.cost import learnt
+
+    try:
+        return learnt(method)[0]
+    except MethodError:
+        return None
 
 
 def _base_record(cell: Cell) -> dict[str, Any]:

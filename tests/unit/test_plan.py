@@ -56,6 +56,12 @@ def test_the_protocols_budget_holds_unless_another_is_asked_for(planned, tiny, o
     assert plan(Grid(**grid, epochs=3), registry, store, None)[0].spec.budget["epochs"] == 3
 
 
+def test_only_training_by_epochs_has_another_precision(planned):
+    cells = planned(["fake", "itq"], precision="bf16")
+    assert [cell.spec.precision for cell in cells] == ["bf16", "float32"]
+    assert cells[1].spec.id == planned(["itq"])[0].spec.id
+
+
 def test_variants_share_a_class_and_not_a_specification(planned):
     one, other = planned(["uvvh", "uvh"])
     assert one.entry.load() is other.entry.load() and one.spec.id != other.spec.id

@@ -73,6 +73,21 @@ def test_scores_are_those_of_evaluate_for_every_split(store):
     }  # fmt: skip
 
 
+def test_the_record_says_how_many_numbers_were_learnt(store):
+    assert do(FakeMethod, store).data["learnt_numbers"] == 20 + 20 * 16  # mean and directions
+
+
+def test_what_is_no_number_has_no_count(store):
+    class WithWords(FakeMethod):
+        name = "with-words"
+
+        def fit(self, train, ctx):
+            self.words_ = np.array([None, "a"], dtype=object)
+            return super().fit(train, ctx)
+
+    assert do(WithWords, store).data["learnt_numbers"] is None
+
+
 def test_equal_parts_are_encoded_once(store):
     encoded = []
 

@@ -185,6 +185,7 @@ def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, A
         "cost": {
             **_means([record["timing"] for record in data]),
             **{name: _largest(values.get(name) for values in memory) for name in ("peak_rss_mb", "peak_gpu_mb")},
+            "learnt_numbers": _largest(record.get("learnt_numbers") for record in data),
             "devices": sorted({_device(record["environment"]) for record in data}),
         },
     }
