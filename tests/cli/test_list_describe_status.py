@@ -81,7 +81,10 @@ def test_describe_wraps_what_a_hyper_parameter_is_to_the_terminal(vhbench, monke
     text = vhbench("describe", "uvvh", *SMALL).out
     table = text[text.index("set with --set") :].partition("\n\n")[0]
     assert columns - 12 < max(map(len, table.splitlines())) <= columns
-    meaning = "alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient."
+    meaning = (
+        "alpha_3 of Eq. 19 (`uvvh-q`'s is this project's choice); above 0 the decoder sees z and there is no "
+        "straight-through gradient."
+    )
     assert table_row(text, "uvvh.quantization_weight")[3] == meaning
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from vhbench.cli import options
-from vhbench.cli.progress import duration
+from vhbench.cli.words import duration
 from vhbench.errors import UsageError
 from vhbench.synth import LIKE, Progress, make, plan
 
