@@ -164,7 +164,7 @@ def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[
             if row.split == split:
                 short = by_name[row.metric]
                 names[convention][short] = row.metric
-                scores[convention][short] = [_short(row.value), _short(row.sd), row.queries]
+                scores[convention][short] = [row.value, row.sd, row.queries]
     audits = [record.data["audit"][split] for record in group.records if split in record.data.get("audit", {})]
     return {"scores": scores, "audit": _means(audits)}
 
