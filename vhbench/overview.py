@@ -53,11 +53,10 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
     for folder in store.root.glob("*/*/*"):
         if folder not in states and RUN_FOLDER.fullmatch(folder.name) and not (folder / RECORD).exists():
             states[folder] = _unfinished(folder, epochs.get(folder))
-    damaged = {Path(text.partition(f"/{RECORD}")[0]) for text in problems}
     for grid in grids:
         for name in grid.runs:
             folder = store.root / name
-            if folder not in damaged:
+            if not any(f"{folder}/" in text for text in problems):  # named already: its record or codes are damaged
                 states.setdefault(folder, RunState(folder, "waiting", grid=grid.path))
     return [states[folder] for folder in sorted(states)], problems + faults
 

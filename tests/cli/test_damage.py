@@ -108,6 +108,7 @@ def test_reading_commands_name_damaged_codes_and_leave_the_run_out(run_tiny, vhb
     names = sorted(out.rglob("*"))
     result = vhbench(*command, "--out", out)
     assert result.code == 0 and f"{path} is damaged" in result.out + result.err
+    assert "waiting" not in result.out, "it is named, and not counted as one that was never begun"
     assert [record.spec["bits"] for record in Store(out).records()[0]] == [16]
     assert sorted(out.rglob("*")) == names, "a command that reads renames nothing"
 

@@ -10,16 +10,14 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
+from vhbench.cli.grid_options import grid_options
 from vhbench.environment import check_device
 from vhbench.launch import check_options, launcher_options
 from vhbench.plan import Cell, check_rerun, to_do
 from vhbench.registry import Registry
 from vhbench.report.reproduce_text import FORMATS, render
 from vhbench.reproduction import Reproduction
-from vhbench.spec import BUDGETS, PRECISIONS
 from vhbench.store import Store
-
-BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
 
 
 @click.command()
@@ -29,20 +27,7 @@ BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
     help="A protocol or manifest in place of the table's own; nothing on another one counts as reproduced.",
 )
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
-@click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default.")
-@click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own.")
-@click.option("--epochs", type=int, help="Train this many epochs instead of the budget's.")
-@click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}.")
-@options.data
-@click.option("--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded.")
-@options.out
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower).")
-@click.option("--launcher", default="inline", show_default=True, help="How runs are worked off: inline or local.")
-@click.option("--workers", type=click.IntRange(1), help="local: runs at a time, without GPUs one for every 4 cores.")
-@click.option("--gpus", type=options.NUMBERS, help="local: the GPUs to use, e.g. 0,1; all by default.")
-@click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help="As for `vhbench run`.")
-@options.plugins
+@grid_options
 @click.option(
     "--published", type=click.Path(path_type=Path), metavar="DIR",
     help="Published numbers, in the form of results/published, which is the default.",

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from vhbench.cli import options
+from vhbench.cli.grid_options import grid_options
 from vhbench.cli.words import duration
 from vhbench.environment import check_device
 from vhbench.errors import UsageError
@@ -19,16 +20,10 @@ from vhbench.estimate import Estimates
 from vhbench.grid_file import GridFile, read_grid_file
 from vhbench.grids import keep_grid
 from vhbench.launch import check_options, launcher_options
-from vhbench.plan import RERUN, Cell, Grid, check_rerun, plan, to_do
+from vhbench.plan import Cell, Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
 from vhbench.report.rows import Choice, Row, rows
-from vhbench.spec import BUDGETS, PRECISIONS
 from vhbench.store import Record, Store
-
-BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
-LAUNCHER_HELP = "inline: one run after the other; local: several at a time on this machine, each in its own process."
-RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
-
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -71,25 +66,9 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.option("--method", "methods", type=options.NAMES, required=True, help="Methods, or `all` of them.")
 @click.option("--protocol", "protocols", type=options.NAMES, required=True, help="Protocols, or paths of manifests.")
 @click.option("--bits", type=options.NUMBERS, required=True, help="Code lengths, e.g. 16,32,64,128.")
-@click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default.")
 @click.option("--set", "sets", multiple=True, help="A hyper-parameter, e.g. uvvh.lr=1e-4; may be repeated.")
-@click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own.")
-@click.option("--epochs", type=int, help="Train this many epochs instead of the budget's.")
-@click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}.")
-@options.data
-@click.option("--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded.")
-@options.out
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower).")
-@click.option("--launcher", default="inline", show_default=True, help=LAUNCHER_HELP)
-@click.option("--workers", type=click.IntRange(1), help="local: runs at a time, without GPUs one for every 4 cores.")
-@click.option("--gpus", type=options.NUMBERS, help="local: the GPUs to use, e.g. 0,1; all by default.")
-@click.option("--per-gpu", type=click.IntRange(1), help="local: runs at a time on each GPU; 1 by default.")
-@click.option("--memory-limit", type=click.FloatRange(0, min_open=True), metavar="MB", help="local: a run's memory.")
-@click.option("--time-limit", type=options.TIME, help="local: a run's time, e.g. 90 (seconds), 30m or 2h.")
-@click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}.")
+@grid_options
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
-@options.plugins
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
 def command(
     config: GridFile | None,

@@ -1,0 +1,51 @@
+"""The options by which runs are done, for the commands that do runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from vhbench.cli import options
+from vhbench.plan import RERUN
+from vhbench.spec import BUDGETS, PRECISIONS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BUDGET_HELP = "; ".join(f"{name}: {text}" for name, text in BUDGETS.items())
+LAUNCHER_HELP = "inline: one run after the other; local: several at a time on this machine, each in its own process."
+RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
+
+OPTIONS = (
+    click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default."),
+    click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own."),
+    click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
+    click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}."),
+    options.data,
+    click.option(
+        "--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded."
+    ),
+    options.out,
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N."),
+    click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower)."),
+    click.option("--launcher", default="inline", show_default=True, help=LAUNCHER_HELP),
+    click.option(
+        "--workers", type=click.IntRange(1), help="local: runs at a time; without GPUs one for every 4 cores."
+    ),
+    click.option("--gpus", type=options.NUMBERS, help="local: the GPUs to use, e.g. 0,1; all by default."),
+    click.option("--per-gpu", type=click.IntRange(1), help="local: runs at a time on each GPU; 1 by default."),
+    click.option(
+        "--memory-limit", type=click.FloatRange(0, min_open=True), metavar="MB", help="local: a run's memory."
+    ),
+    click.option("--time-limit", type=options.TIME, help="local: a run's time, e.g. 90 (seconds), 30m or 2h."),
+    click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}."),
+    options.plugins,
+)
+
+
+def grid_options(function: F) -> F:
+    """Add them in this order; a launcher's own arrive among the keywords that `launch.launcher_options` picks from."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
