@@ -23,9 +23,7 @@ check: $(READY)  ## lint, formatting, types
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p vhbench
 
 bench: $(READY)  ## side-by-side speed and memory
-	$(BIN)/python benchmarks/scoring.py
-	$(BIN)/python benchmarks/layers.py
-	$(BIN)/python benchmarks/reading.py
+	$(BIN)/vhbench bench
 
 $(READY): pyproject.toml setup.py
 	$(PYTHON) -c "import sys; sys.exit('vhbench needs Python 3.11 or newer; set PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"

@@ -1,8 +1,8 @@
-"""Package folders: `methods/` and `protocols/` lie beside `vhbench/` and are installed inside it."""
+"""Package folders: `methods/`, `protocols/` and `benchmarks/` lie beside `vhbench/` and are installed inside it."""
 
 from setuptools import find_packages, setup
 
-FOLDERS = {"vhbench.methods": "methods", "vhbench.protocols": "protocols"}
+FOLDERS = {f"vhbench.{name}": name for name in ("methods", "protocols", "benchmarks")}
 
 packages = find_packages(include=["vhbench", "vhbench.*"])
 for name, folder in FOLDERS.items():

@@ -1,30 +1,33 @@
-"""Speed of the shared layers beside torch's own, in one run with the same number of threads.
+"""The shared layers of the neural methods beside torch's own, forward and backward.
 
-    python benchmarks/layers.py [--batch 256] [--device cpu] [--threads N] [--repeat 3]
+    python -m vhbench.benchmarks.layers [--batch 256] [--device cpu] [--threads N] [--repeat 3] [--quick]
 
 The largest layers of UVVH on 25 frames of 4096 dimensions: its first convolution, its last transposed convolution and
 its LSTM. Each time is forward and backward, inputs' gradients included, in milliseconds, the best of --repeat after one
 call to warm up. torch's convolutions get their input in their own layout, (batch, channels, length), for free. bf16 is
-autocast, as in a run of that precision. Keep the machine idle.
+autocast, as in a run of that precision. Bound: the layer's operations at the rate at which torch multiplies square
+matrices of that precision; for the backward pass twice those of the forward pass. Keep the machine idle.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from vhbench.benchmarks import machine
 
-from vhbench.methods.layers import LSTM, TemporalConv, TemporalDeconv
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 FRAMES, STEPS, DIM, CHANNELS, KERNEL, STRIDE, HIDDEN = 25, 10, 4096, 512, 7, 2, 256
+QUICK_BATCH, QUICK_SIDE, SIDE = 2, 512, 4096
 
 
 def milliseconds(layer: nn.Module, x: torch.Tensor, bf16: bool, repeat: int) -> float:
     """Return the wall time of one forward and backward pass."""
+    import torch
+
     x = x.detach().requires_grad_()
     times = []
     for _ in range(repeat + 1):
@@ -40,30 +43,35 @@ def milliseconds(layer: nn.Module, x: torch.Tensor, bf16: bool, repeat: int) -> 
     return 1000 * min(times[1:])
 
 
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+def operations(batch: int) -> dict[str, int]:
+    """Return the multiplications and additions of a forward pass of each layer."""
+    return {
+        "TemporalConv": 2 * batch * STEPS * KERNEL * DIM * CHANNELS,
+        "TemporalDeconv": 2 * batch * STEPS * KERNEL * DIM * CHANNELS,
+        "LSTM": 2 * batch * FRAMES * 4 * HIDDEN * (DIM + HIDDEN),
+    }
 
 
 def main() -> None:
     """Print one line a layer and precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.options(__doc__)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    machine.start(args, "torch", device=args.device)
+    import torch
+    from torch import nn
 
+    from vhbench.benchmarks import bounds
+    from vhbench.methods.layers import LSTM, TemporalConv, TemporalDeconv
+
+    torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cpu_name()}, {args.threads} threads"
-    print(f"{where}; torch {torch.__version__}; batch {args.batch}")
-    print(f"{'layer':<24}{'precision':<11}{'ours ms':>9}{'torch ms':>10}{'ratio':>7}")
-    frames = torch.randn(args.batch, FRAMES, DIM, device=device)
-    steps = torch.randn(args.batch, STEPS, CHANNELS, device=device)
+    batch, args.repeat = (QUICK_BATCH, 1) if args.quick else (args.batch, args.repeat)
+    print(f"batch {batch}, best of {args.repeat}, milliseconds")
+    frames = torch.randn(batch, FRAMES, DIM, device=device)
+    steps = torch.randn(batch, STEPS, CHANNELS, device=device)
     cases = [
         (
             "TemporalConv",
@@ -77,12 +85,18 @@ def main() -> None:
         ),
         ("LSTM", (LSTM(DIM, HIDDEN), frames), (nn.LSTM(DIM, HIDDEN, batch_first=True), frames)),
     ]
-    for name, ours, theirs in cases:
-        for bf16 in (False, True):
-            times = [milliseconds(layer.to(device), x, bf16, args.repeat) for layer, x in (ours, theirs)]
-            precision = "bf16" if bf16 else "float32"
-            print(f"{name:<24}{precision:<11}{times[0]:>9.1f}{times[1]:>10.1f}{times[1] / times[0]:>7.1f}", flush=True)
+    table = machine.Table("layer", "ours ms", "torch ms", "ratio", "bound ms", "of bound")
+    side = QUICK_SIDE if args.quick else SIDE
+    for precision, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+        rate = bounds.matmul_rate(side, side, side, dtype, args.device)
+        for name, ours, theirs in cases:
+            bf16 = dtype == torch.bfloat16
+            mine, other = (milliseconds(layer.to(device), x, bf16, args.repeat) for layer, x in (ours, theirs))
+            bound = 3000 * operations(batch)[name] / rate
+            row = mine, other, machine.ratio(other, mine), bound, machine.share(bound, mine)
+            table.row(f"{name}, {precision}", *row)
+        print(f"  bound: torch multiplies {side} x {side} matrices at {rate / 1e9:,.0f} GFLOP/s in {precision}")
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

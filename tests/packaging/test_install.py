@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent.parent
 SITE = sysconfig.get_path("purelib")
 # not the interpreter of the virtual environment, which may have this checkout installed
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-HOMES = {"vhbench": "vhbench", "methods": "vhbench/methods", "protocols": "vhbench/protocols"}
-RUBBISH = ("__pycache__", "*.pyc", ".*", "*.egg-info", "build", "dist", "results", "tests", "benchmarks")
+HOMES = {"vhbench": "vhbench", **{name: f"vhbench/{name}" for name in ("methods", "protocols", "benchmarks")}}
+RUBBISH = ("__pycache__", "*.pyc", ".*", "*.egg-info", "build", "dist", "results", "tests")
 
 
 def run(*words, cwd, **environment):
@@ -91,6 +91,7 @@ def test_a_wheel_describes_and_makes_what_needs_its_data_files(installed):
     _, vhbench = installed
     assert "1D-CNN" in vhbench("describe", "uvvh")
     assert "broken" not in vhbench("list", "protocols")
+    assert "\n    scoring " in vhbench("bench", "--help")
     assert vhbench("new", "method", "my-hash").strip() == "my-hash"
 
 

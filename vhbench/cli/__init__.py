@@ -29,6 +29,7 @@ COMMANDS = {
     "list": "List methods, protocols or recorded runs.",
     "describe": "Say what a method or a protocol is and what it takes.",
     "check": "Check a method against the contract that all methods keep.",
+    "bench": "Measure speed and memory beside what is used otherwise.",
     "new": "Write the skeleton of a method of your own.",
 }
 

@@ -46,7 +46,7 @@ def lane_dtype(bits: int) -> np.dtype:
     return np.dtype(np.uint32 if bits <= 32 else np.uint64)
 
 
-def _vectors(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, kind: ir.Type) -> tuple[Any, Any]:
+def vectors(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, kind: ir.Type) -> tuple[Any, Any]:
     """Return functions load(i) and store(value, i) that see an array's memory as a row of `kind`s."""
     data = context.make_array(array_type)(context, builder, array).data
     base = builder.bitcast(data, kind.as_pointer())
@@ -75,8 +75,8 @@ def _add_block(typingctx: Any, distances: Any, planes: Any) -> Any:
     vector = ir.VectorType(ir.IntType(width), VECTOR_BITS // width)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        load_distances, _ = _vectors(context, builder, signature.args[0], args[0], vector)
-        load, store = _vectors(context, builder, signature.args[1], args[1], vector)
+        load_distances, _ = vectors(context, builder, signature.args[0], args[0], vector)
+        load, store = vectors(context, builder, signature.args[1], args[1], vector)
         zero, one, limit = (ir.Constant(vector, [x] * vector.count) for x in (0, 1, width))
         rows = iter(range(1 << LEVELS))
         plane = [load(p) for p in range(LEVELS)]
@@ -109,8 +109,8 @@ def _read_counter(typingctx: Any, planes: Any, counts: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = ir.VectorType(ir.IntType(16), 64)
-        load, _ = _vectors(context, builder, signature.args[0], args[0], ir.IntType(64))
-        _, store = _vectors(context, builder, signature.args[1], args[1], vector)
+        load, _ = vectors(context, builder, signature.args[0], args[0], ir.IntType(64))
+        _, store = vectors(context, builder, signature.args[1], args[1], vector)
         total, one = (ir.Constant(vector, [x] * 64) for x in (0, 1))
         words = VECTOR_BITS // 64
         for p in reversed(range(PLANES)):

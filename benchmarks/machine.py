@@ -1,0 +1,174 @@
+"""What all parts share: their options, the machine's name, turns against the clock, and the table.
+
+A part is a module with a `main()`, run in a process of its own. Nothing heavy is imported before `start` has set the
+number of threads, since numpy, numba, torch and faiss read it when they are imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vhbench.errors import UsageError, VhbenchError
+
+THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+BUSY = 0.25  # load a CPU before a part starts, from which on its wall clock is not to be trusted
+
+
+class Timing(NamedTuple):
+    """Seconds of wall clock, and of processor time over all threads and ended children."""
+
+    wall: float
+    cpu: float
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """Return the parser that every part adds its own options to; `doc` is the part's docstring."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=cpu_count(), help="all CPUs of this process by default")
+    parser.add_argument("--quick", action="store_true", help="small sizes, seconds instead of minutes: a first look")
+    return parser
+
+
+def cpu_count() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start(args: argparse.Namespace, *packages: str, device: str = "cpu") -> None:
+    """Set the number of threads, and print the machine, the versions and what disturbs the figures.
+
+    Args:
+        args: what `options` parsed.
+        packages: distributions whose versions matter to this part.
+        device: "cpu" or "cuda:N".
+
+    Raises:
+        UsageError: `--threads` is below 1.
+    """
+    if args.threads < 1:
+        raise UsageError(f"--threads takes a number from 1 up, not {args.threads}.")
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(args.threads)
+    load = os.getloadavg()[0]
+    where = f"{cpu_name()}, {args.threads} of {cpu_count()} CPUs in use"
+    if device.startswith("cuda"):
+        import torch
+
+        where = f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}); {where}"
+    print(f"machine: {where}")
+    print(f"versions: Python {platform.python_version()}, {', '.join(map(_with_version, packages))}")
+    if load > BUSY * cpu_count():
+        print(f"Other work is running (load {load:.1f}): wall clock times are too long, their ratios indicative only.")
+    if args.quick:
+        print("Small sizes (--quick): a first look, not figures to quote.")
+    print(flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a part's `main`; what the user can put right ends it with one sentence."""
+    try:
+        main()
+    except VhbenchError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def cpu_name() -> str:
+    """Name the processor as the system does."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _with_version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} missing"
+
+
+def best_of(repeat: int, function: Callable[..., Any], *args: Any) -> Timing:
+    """Call a function so many times; return its shortest wall clock and its shortest processor time."""
+    return take_turns({"": lambda: function(*args)}, repeat)[""]
+
+
+def take_turns(
+    contestants: Mapping[str, Callable[[], Any]], repeat: int, before: Callable[[], object] | None = None
+) -> dict[str, Timing]:
+    """Time functions in turns, so that other work on the machine disturbs all alike; the best of each counts.
+
+    Args:
+        contestants: name -> function.
+        repeat: turns.
+        before: called before each function, not timed.
+    """
+    best = {name: Timing(float("inf"), float("inf")) for name in contestants}
+    for _ in range(repeat):
+        for name, function in contestants.items():
+            if before is not None:
+                before()
+            wall, cpu = time.perf_counter(), cpu_seconds()
+            function()
+            found = Timing(time.perf_counter() - wall, cpu_seconds() - cpu)
+            best[name] = Timing(*map(min, best[name], found))
+    return best
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of the children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def peak_mb() -> float:
+    """Return the peak resident memory of this process in MB (2^20 bytes), interpreter and libraries included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+
+
+class Table:
+    """A table whose rows are printed as they are measured.
+
+    Args:
+        first: heading of the first column, which holds names.
+        columns: the other headings.
+        width: of the first column.
+    """
+
+    def __init__(self, first: str, *columns: str, width: int = 24):
+        self._width = max(width, len(first))
+        self._columns = [max(9, len(column)) for column in columns]
+        self.row(first, *columns)
+
+    def row(self, name: object, *cells: float | str | None) -> None:
+        """Print a row; None is a figure that there is not."""
+        texts = [f"{_text(cell):>{width}}" for cell, width in zip(cells, self._columns, strict=True)]
+        print(f"{name!s:<{self._width}}", *texts, sep="  ", flush=True)
+
+
+def _text(cell: float | str | None) -> str:
+    """Return a number with three digits that count, and a text as it is."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:,.0f}" if abs(cell) >= 100 or isinstance(cell, int) else f"{cell:.3g}"
+
+
+def ratio(alternative: float, ours: float) -> str:
+    """Return how many times as long the alternative takes."""
+    return f"{alternative / ours:.1f}x" if alternative < 100 * ours else f"{alternative / ours:,.0f}x"
+
+
+def share(bound: float, ours: float) -> str:
+    """Return which part of the bound is reached, of two times or two rates given the smaller one first."""
+    return f"{100 * bound / ours:.0f} %"
