@@ -54,6 +54,11 @@ class AGH(Method):
         self.neighbours = neighbours
         self.layers = layers
 
+    @property
+    def nested(self) -> bool:
+        """With one layer, whose eigenvectors come in the same order whatever their number."""
+        return self.layers == 1
+
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Learn anchors, the graph's eigenvectors and their thresholds; see `Method.fit`."""
         if self.layers not in (1, 2):

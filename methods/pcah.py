@@ -36,6 +36,11 @@ class PCAH(Method):
     def __init__(self, bits: int):
         self.bits = bits
 
+    @property
+    def nested(self) -> bool:
+        """Components come in the same order whatever their number."""
+        return True
+
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Find the principal components; see `Method.fit`."""
         means = train.mean_frames()

@@ -151,9 +151,10 @@ class Method(abc.ABC):
     - randomness comes from `ctx.rng(stream)` or `ctx.torch_seed(stream)`, so the same seed gives the same codes and
       the global random state stays untouched.
 
-    You may also set `tags` (what the method can do) and `reference` (the paper), and override `save` and `load` when
-    the learnt state is more than arrays. `describe` counts operations by running torch; a method that computes
-    elsewhere may say its own (`vhbench.cost.StatesOperations`). Neural methods subclass
+    You may also set `tags` (what the method can do) and `reference` (the paper), override `nested` where one training
+    serves several code lengths, and override `save` and `load` when the learnt state is more than arrays. `describe`
+    counts operations by running torch; a method that computes elsewhere may say its own
+    (`vhbench.cost.StatesOperations`). Neural methods subclass
     `vhbench.training.NeuralMethod` instead.
     """
 
@@ -182,6 +183,15 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def encode(self, videos: VideoSet) -> np.ndarray:
         """Map videos to codes: bool array of shape (len(videos), bits)."""
+
+    @property
+    def nested(self) -> bool:
+        """Whether a code's first b bits are the code of b bits that the same seed and hyper-parameters give.
+
+        Where they are, a run takes its codes from a finished run of a longer code: one training, and one pass over the
+        videos, serve all lengths.
+        """
+        return False
 
     def get_params(self) -> dict[str, Any]:
         """Return the hyper-parameters (the constructor's keywords, without `bits`) and their values."""

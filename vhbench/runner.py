@@ -21,6 +21,7 @@ from vhbench.features.placement import place
 from vhbench.in_domain import against_in_domain
 from vhbench.launch import Launcher
 from vhbench.method import Budget, Epoch, FitContext, Method
+from vhbench.nesting import codes_from_longer, nested
 from vhbench.plan import Cell
 from vhbench.scored import score_splits
 from vhbench.spec import budget_name
@@ -168,7 +169,7 @@ def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, ob
         conflict = cell.entry.load().tags.conflict(bits=cell.spec.bits, frames=view.frames, dim=view.dim, device=device)
         if conflict:
             return folder.publish({**base, "status": "skipped", "reason": f"{cell.spec.method} {conflict}."})
-        result = _Result(cell, folder, settings, device, observer)
+        result = _Result(cell, folder, store, settings, device, observer)
     except StoreError:
         raise
     except (Exception, SystemExit) as error:
@@ -183,32 +184,36 @@ def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, ob
 class _Result:
     """What one run produced: the record's entries and the files beside it."""
 
-    def __init__(self, cell: Cell, folder: RunFolder, settings: Settings, device: str, observer: Observer):
-        self.arrays: dict[str, dict[str, np.ndarray]] = {"codes.npz": {}}
+    def __init__(
+        self, cell: Cell, folder: RunFolder, store: Store, settings: Settings, device: str, observer: Observer
+    ):
+        self.arrays: dict[str, dict[str, np.ndarray]] = {}
         self._cell = cell
         self._features: str | None = None
-        started = time.perf_counter()
-        method = self._fit(folder, settings, device, observer)
-        fitted = time.perf_counter()
-        codes = self._encode(method)
-        encoded = time.perf_counter()
+        longer = codes_from_longer(cell, store) if nested(cell) else None
+        if longer:
+            source, codes = longer
+            observer.said(f"its codes are the first {cell.spec.bits} bits of those of {source.spec['bits']} bits", cell)
+            work = {name: source.data.get(name) for name in ("timing", "memory", "learnt_numbers")}
+            work["cut_from"] = {"id": source.data["id"], "bits": source.spec["bits"]}
+        else:
+            codes, work = self._work(folder, settings, device, observer)
+        self.arrays["codes.npz"] = {
+            f"{split.name}/{role}": pack(codes[part.digest])
+            for split in cell.splits
+            for role, part in (("query", split.query), ("database", split.database))
+        }
         scored = score_splits(cell.splits, codes, cell.protocol.ks)
         self.arrays["per_query.npz"] = scored.per_query
         self.texts = {"curves.json": scored.curves}
         self._check_unchanged()
-        videos = sum(len(array) for array in codes.values())
         self.record: dict[str, Any] = {
             "scores": scored.scores,
             "audit": scored.audit,
             "queries": scored.queries,
-            "timing": {
-                "fit_s": fitted - started,
-                "encode_s": encoded - fitted,
-                "score_s": scored.seconds,
-                "videos_per_s": videos / (encoded - fitted),
-            },
             "memory": environment.peak_memory(device),
-            "learnt_numbers": _learnt_numbers(method),
+            **work,
+            "timing": {**work["timing"], "score_s": scored.seconds},
             "selection": "last epoch" if cell.spec.budget["epochs"] else "none",
             "environment": {
                 **environment.describe(device),
@@ -217,6 +222,19 @@ class _Result:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             },
         }
+
+    def _work(
+        self, folder: RunFolder, settings: Settings, device: str, observer: Observer
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Train and encode; return the codes and what it cost."""
+        started = time.perf_counter()
+        method = self._fit(folder, settings, device, observer)
+        fitted = time.perf_counter()
+        codes = self._encode(method)
+        encode_s = time.perf_counter() - fitted
+        videos = sum(len(array) for array in codes.values())
+        timing = {"fit_s": fitted - started, "encode_s": encode_s, "videos_per_s": videos / encode_s}
+        return codes, {"timing": timing, "learnt_numbers": _learnt_numbers(method)}
 
     def _check_unchanged(self) -> None:
         for split in self._cell.splits:
@@ -256,10 +274,9 @@ class _Result:
         """Return the codes of every query and database part, by the part's digest: equal parts are encoded once."""
         codes: dict[str, np.ndarray] = {}
         for split in self._cell.splits:
-            for role, part in (("query", split.query), ("database", split.database)):
+            for part in (split.query, split.database):
                 if part.digest not in codes:
                     codes[part.digest] = _checked_codes(method, part.videos, self._cell.spec.bits)
-                self.arrays["codes.npz"][f"{split.name}/{role}"] = pack(codes[part.digest])
         return codes
 
 

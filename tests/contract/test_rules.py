@@ -290,6 +290,11 @@ class NeedsWholeBytes(FakeMethod):
         return super().fit(train, ctx)
 
 
+@breaks("nested_codes_are_prefixes", "leave `nested` false")
+class SaysNested(FakeMethod):
+    nested = True
+
+
 @breaks("codes_are_better_than_chance", "say little")
 class HashesTheContent(FakeMethod):
     def encode(self, videos):

@@ -263,6 +263,18 @@ def all_code_lengths_work(subject: Subject) -> None:
         _require(codes.shape == (3, bits), f"with {bits} bits `encode` returns shape {codes.shape} for 3 videos")
 
 
+def nested_codes_are_prefixes(subject: Subject) -> None:
+    """Where `nested` is true, a code's first bits are the code of as many bits."""
+    if not subject.make(BITS).nested:
+        return
+    short = np.asarray(subject.short.method.encode(subject.videos))
+    codes = np.asarray(subject.fit(BITS, 1).method.encode(subject.videos))
+    _require(
+        _differing(codes[:, : short.shape[1]], short) <= short.size // ROUNDING,
+        f"the first 8 bits of codes of {BITS} bits are not the codes of 8 bits: leave `nested` false",
+    )
+
+
 def _fit_of(subject: Subject, bits: int) -> Fit:
     shared = {BITS: "fitted", 8: "short"}
     return getattr(subject, shared[bits]) if bits in shared else subject.fit(bits, 1)
@@ -306,6 +318,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             encode_before_fit_raises_method_error,
             one_epoch_budget_ends_after_one,
             all_code_lengths_work,
+            nested_codes_are_prefixes,
             codes_are_better_than_chance,
         )
     }

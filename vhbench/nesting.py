@@ -1,0 +1,47 @@
+"""Nested codes: a run takes its codes from a finished run of a longer code, so that one training serves all lengths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from vhbench.errors import StoreError
+from vhbench.plan import Cell
+from vhbench.recorded import codes_by_part
+from vhbench.store import Record, Store
+
+
+def nested(cell: Cell) -> bool:
+    """Say whether a run's method makes nested codes; imports the method."""
+    try:
+        return cell.entry.make(cell.spec.bits, **cell.spec.params).nested
+    except Exception:  # a constructor that raises is the run's failure, and recorded as such when it is done
+        return False
+
+
+def codes_from_longer(cell: Cell, store: Store) -> tuple[Record, dict[str, np.ndarray]] | None:
+    """Return the codes of a run of nested codes as the first bits of those of a longer one.
+
+    Args:
+        cell: the run; `nested(cell)`.
+        store: where finished runs lie.
+
+    Returns:
+        The record of the shortest longer run that is all else equal, source code included, and its codes cut to the
+        run's length: digest of a query or database part -> bool (videos, bits). None where the store holds no such run.
+    """
+    spec = cell.spec
+    folders = [path.name for path in store.path(spec).parent.glob(f"*b-s{spec.seed}-*")]
+    lengths = {int(bits) for name in folders if (bits := name.partition("b-")[0]).isdecimal()}
+    for bits in sorted(length for length in lengths if length > spec.bits):
+        try:
+            record = store.read(replace(spec, bits=bits))
+            if record is None or record.status != "done":
+                continue
+            if record.data["method"].get("fingerprint") == cell.entry.fingerprint:
+                codes = codes_by_part(record, cell.splits)
+                return record, {digest: part[:, : spec.bits] for digest, part in codes.items()}
+        except StoreError:  # damage to another run must not cost this one, which can train
+            continue
+    return None
