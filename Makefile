@@ -10,10 +10,12 @@ demo: $(READY)  ## train, encode and score on the embedded demo protocol
 
 test: $(READY)  ## the everyday test suite
 	tests/browser/install.sh
+	tests/slurm/install.sh
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(READY)  ## the long checks too: real data, full-size inputs
 	tests/browser/install.sh
+	tests/slurm/install.sh
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## lint, formatting, types
