@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 
 from vhbench.files import atomic_write, set_aside
 from vhbench.record import read_error
@@ -28,7 +28,12 @@ class Checkpoint:
         folder: made on the first save.
         key: identifies the run and the method's source; a state saved under another key is never continued from.
         every: seconds between saves; 0 saves after every epoch.
+
+    Attributes:
+        stopping: set where this process is to end: the next save is then due at once, and the last thing it does.
     """
+
+    stopping: ClassVar[bool] = False
 
     def __init__(self, folder: Path, key: str, every: float = 30.0):
         self.path = folder / "state.pt"
@@ -38,13 +43,14 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Say whether it is time to save again."""
-        return time.monotonic() - self._last >= self._every
+        return self.stopping or time.monotonic() - self._last >= self._every
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state atomically: a kill at any moment leaves the earlier state or this one.
 
         Raises:
             VhbenchError: the folder cannot be written or the disk is full.
+            KeyboardInterrupt: it is written, and this process is to end.
         """
         import torch
 
@@ -58,6 +64,8 @@ class Checkpoint:
                 raise
             file.write(DIGEST_MARK + digested.sha256.hexdigest().encode())
         self._last = time.monotonic()
+        if self.stopping:
+            raise KeyboardInterrupt
 
     def load(self) -> dict[str, Any] | None:
         """Return the saved state, or None where there is none, it is damaged, or it belongs to another run or code.

@@ -11,6 +11,7 @@ from pathlib import Path
 from vhbench.files import TEMPORARY
 from vhbench.grids import FOLDER as GRIDS
 from vhbench.grids import kept_grids
+from vhbench.launch import queue
 from vhbench.launch.watching import last_epoch
 from vhbench.method import Epoch
 from vhbench.store import LOCK, RECORD, Record, Store, hold, is_locked
@@ -80,7 +81,9 @@ def _unfinished(folder: Path, epochs: int | None) -> RunState:
 
 
 def tidy(root: Path) -> list[Path]:
-    """Remove what killed processes have left: temporary files, dead locks, empty folders. Return their paths.
+    """Remove what killed processes and ended SLURM jobs have left: temporary files, dead locks, logs, empty folders.
+
+    Their paths are returned.
 
     Folders of runs that are at work are left alone, and so is everything that vhbench did not make.
 
@@ -110,7 +113,7 @@ def tidy(root: Path) -> list[Path]:
         with contextlib.suppress(OSError):
             folder.rmdir()
             removed.append(folder)
-    return removed
+    return removed + queue.tidy(root)
 
 
 def _leftovers(folder: Path) -> list[Path]:

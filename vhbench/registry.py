@@ -157,7 +157,7 @@ class Registry:
         Raises:
             UsageError: unknown or broken.
         """
-        launchers = {name: f"vhbench.launch.{name}:launch" for name in ("inline", "local")}
+        launchers = {name: f"vhbench.launch.{name}:launch" for name in ("inline", "local", "slurm")}
         launchers |= {point.name: point.value for point in entry_points(group="vhbench.launchers")}
         if name not in launchers:
             raise unknown("launcher", name, launchers)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from vhbench.errors import UsageError
+from vhbench.launch.resources import SECONDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +55,10 @@ class Time(click.ParamType):
         """Read the text."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smh]?)", str(value).strip())
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", str(value).strip())
         if not found or not float(found[1]):
             raise UsageError(f"{_label(param)} takes a time such as 90 (seconds), 30m or 2h, not {value!r}.")
-        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+        return float(found[1]) * SECONDS[found[2]]
 
 
 NAMES, NUMBERS, TIME = Names(), Numbers(), Time()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from vhbench.errors import DataError, UsageError
+from vhbench.estimate import Estimates
 from vhbench.plan import Cell, make_cell
 from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, Work, run_cell
+from vhbench.runner import Observer, Settings, Work, record_end, run_cell
 from vhbench.spec import RunSpec
 from vhbench.store import Record, Store
 
@@ -24,6 +25,7 @@ class Job:
 
     Attributes:
         id: the run's.
+        run: its folder below the results folder.
         method: as the user named it.
         protocol: as the user named it.
         bits: code length.
@@ -43,6 +45,7 @@ class Job:
     """
 
     id: str
+    run: str
     method: str
     protocol: str
     bits: int
@@ -83,6 +86,7 @@ def job_of(cell: Cell, work: Work) -> Job:
     method, protocol = cell.asked
     return Job(
         id=spec.id,
+        run=spec.folder,
         method=method,
         protocol=protocol,
         bits=spec.bits,
@@ -100,6 +104,26 @@ def job_of(cell: Cell, work: Work) -> Job:
         deterministic=settings.deterministic,
         checkpoint_every=settings.checkpoint_every,
     )
+
+
+def longest_first(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Return the runs in the order in which a launcher that does several at a time is soonest done."""
+    estimates = Estimates(store.records()[0])
+    return sorted(cells, key=lambda cell: estimates.rank(cell.spec), reverse=True)
+
+
+def measured_against(cell: Cell) -> str | None:
+    """Return the id of the run that a cross-data-set run is compared with."""
+    other = cell.splits[0].in_domain
+    if other is None:
+        return None
+    return replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits).id
+
+
+def recorded_since(cell: Cell, store: Store) -> Record | None:
+    """Return the record that a run got after the grid was planned, or None where it has not got one."""
+    record = store.read(cell.spec)
+    return record if record and (cell.record is None or record.data != cell.record.data) else None
 
 
 def do(job: Job, observer: Observer) -> Record | None:
@@ -120,6 +144,24 @@ def do(job: Job, observer: Observer) -> Record | None:
         observer.finished(cell, cell.record)
         return None
     return run_cell(cell, store, Settings(job.device, job.deterministic, job.checkpoint_every), observer)
+
+
+def record_job_end(job: Job, reason: str, printed: str) -> None:
+    """Record a run as failed whose process ended before it could do so itself, unless it is recorded after all.
+
+    Args:
+        job: the run.
+        reason: what ended the process, in one sentence.
+        printed: the last that it printed.
+
+    Raises:
+        VhbenchError: as for `do`.
+    """
+    os.chdir(job.folder)
+    store = Store(job.out)
+    cell = _cell(job, store)
+    if _digest(cell.record) == job.recorded:
+        record_end(cell, store, reason, printed)
 
 
 def _cell(job: Job, store: Store) -> Cell:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 import time
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError
-from vhbench.estimate import Estimates
 from vhbench.launch import worker
 from vhbench.launch.connection import Connection, LostError
-from vhbench.launch.jobs import job_of
+from vhbench.launch.jobs import job_of, longest_first, measured_against, recorded_since
 from vhbench.launch.slots import Slot, make_slots, share_of_threads
-from vhbench.launch.watching import LOG, last_epoch, memory_of, reason_of
+from vhbench.launch.watching import Progress, memory_of, reason_of
 from vhbench.plan import Cell
 from vhbench.runner import Work, record_end
 from vhbench.store import Record
@@ -75,7 +73,7 @@ class _Running:
     Attributes:
         cell: the run.
         slot: its place, given back when it ends.
-        log: when its `train.jsonl` had changed, last time it was looked at.
+        progress: how far it is.
         pid: its process, None until that has started.
         started: when that was.
         limit: which limit it broke.
@@ -83,7 +81,7 @@ class _Running:
 
     cell: Cell
     slot: Slot
-    log: int
+    progress: Progress
     pid: int | None = None
     started: float = 0.0
     limit: str = ""
@@ -103,9 +101,8 @@ class _Pool:
         self._work = work
         self._free = list(slots)
         self._memory_limit, self._time_limit = memory_limit, time_limit
-        estimates = Estimates(work.store.records()[0])
-        self._waiting = sorted(cells, key=lambda cell: estimates.rank(cell.spec), reverse=True)
-        self._measured_against = {cell.spec.id: _measured_against(cell) for cell in cells}
+        self._waiting = longest_first(cells, work.store)
+        self._measured_against = {cell.spec.id: measured_against(cell) for cell in cells}
         self._running: dict[str, _Running] = {}
         self._kills: dict[str, int] = {}
         self._error: tuple[int, str] | None = None
@@ -145,7 +142,8 @@ class _Pool:
             self._waiting.remove(cell)
             slot = self._free.pop(0)
             job = replace(job_of(cell, self._work), device=slot.device or self._work.settings.device)
-            self._running[cell.spec.id] = _Running(cell, slot, self._changed(cell))
+            progress = Progress(self._work.store.path(cell.spec), cell.spec.budget["epochs"])
+            self._running[cell.spec.id] = _Running(cell, slot, progress)
             self._connection.start(cell.spec.id, job.to_json(), slot.environment)
 
     def _next(self) -> Cell | None:
@@ -195,12 +193,8 @@ class _Pool:
         if not running.limit and (limit := self._broken_limit(running)):
             running.limit = limit
             self._connection.signal(running.cell.spec.id, signal.SIGKILL)
-        if (changed := self._changed(running.cell)) != running.log:
-            running.log = changed
-            with contextlib.suppress(ValueError):  # the run itself mends a damaged log
-                folder, total = self._work.store.path(running.cell.spec), running.cell.spec.budget["epochs"]
-                if epoch := last_epoch(folder, total):
-                    self._work.observer.epoch(running.cell, epoch)
+        if epoch := running.progress.news():
+            self._work.observer.epoch(running.cell, epoch)
 
     def _broken_limit(self, running: _Running) -> str:
         if self._memory_limit is not None:
@@ -222,7 +216,7 @@ class _Pool:
             with store.claim(cell.spec):  # removes what a process that had to be killed has left
                 pass
             self._waiting.append(cell)
-        elif code == -signal.SIGKILL and not running.limit and not self._recorded(cell) and self._try_again(cell):
+        elif code == -signal.SIGKILL and not (running.limit or recorded_since(cell, store)) and self._try_again(cell):
             pass
         else:
             record = store.read(cell.spec)
@@ -239,11 +233,6 @@ class _Pool:
         self._waiting.append(cell)
         return True
 
-    def _recorded(self, cell: Cell) -> bool:
-        """Say whether a run was recorded since the grid was planned."""
-        record = self._work.store.read(cell.spec)
-        return record is not None and (cell.record is None or record.data != cell.record.data)
-
     def _tell(self, cell: Cell, record: Record | None, printed: str) -> None:
         lines = printed.strip().splitlines()[-PRINTED_LINES:]
         for line in lines if record is None or record.status == "done" else []:  # else it is in traceback.txt
@@ -255,17 +244,3 @@ class _Pool:
         self._connection.restart()
         for running in list(self._running.values()):
             self._ended(running, -signal.SIGKILL, "")
-
-    def _changed(self, cell: Cell) -> int:
-        try:
-            return (self._work.store.path(cell.spec) / LOG).stat().st_mtime_ns
-        except OSError:
-            return 0
-
-
-def _measured_against(cell: Cell) -> str | None:
-    """Return the id of the run that a cross-data-set run is compared with."""
-    other = cell.splits[0].in_domain
-    if other is None:
-        return None
-    return replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits).id

@@ -26,9 +26,9 @@ import traceback
 from typing import IO, Any, NoReturn
 
 from vhbench.launch import worker
+from vhbench.launch.watching import tail
 
 PAUSE = 0.05  # seconds between looks for runs that have ended
-TAIL = 8192  # bytes of what a run printed that are reported
 PR_SET_PDEATHSIG = 1
 
 
@@ -91,7 +91,7 @@ class Server:
             if ended:
                 key, output = self._running.pop(pid)
                 _signal_group(pid, signal.SIGKILL)  # what the run has started and left behind
-                self._report({"key": key, "code": os.waitstatus_to_exitcode(status), "printed": _tail(output)})
+                self._report({"key": key, "code": os.waitstatus_to_exitcode(status), "printed": tail(output)})
                 output.close()
 
     def _report(self, report: dict[str, Any]) -> None:
@@ -177,12 +177,6 @@ def _start_anew(job: str) -> NoReturn:
 def _signal_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _tail(output: IO[bytes]) -> str:
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - TAIL))
-    return output.read().decode(errors="replace")
 
 
 if __name__ == "__main__":

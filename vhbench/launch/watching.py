@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 from pathlib import Path
+from typing import IO
 
 from vhbench.method import Epoch
 
 LOG = "train.jsonl"
+TAIL = 8192  # bytes of what a run printed that are reported
 
 
 def last_epoch(folder: Path, total: int | None) -> Epoch | None:
@@ -33,6 +37,34 @@ def last_epoch(folder: Path, total: int | None) -> Epoch | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder / LOG} is damaged") from error
     return Epoch(number, max(number, total) if total else 0, loss, {}, seconds)
+
+
+class Progress:
+    """How far a run is, as its `train.jsonl` tells whoever looks again and again.
+
+    Args:
+        folder: the run's.
+        total: how many epochs it trains, None where that is not known.
+    """
+
+    def __init__(self, folder: Path, total: int | None):
+        self._folder, self._total = folder, total
+        self._seen = self._changed()
+
+    def news(self) -> Epoch | None:
+        """Return the last epoch, or None where nothing has happened since the last look."""
+        if (changed := self._changed()) == self._seen:
+            return None
+        self._seen = changed
+        with contextlib.suppress(ValueError):  # the run itself mends a damaged log
+            return last_epoch(self._folder, self._total)
+        return None
+
+    def _changed(self) -> int:
+        try:
+            return (self._folder / LOG).stat().st_mtime_ns
+        except OSError:
+            return 0
 
 
 def memory_of(pid: int) -> float:
@@ -62,3 +94,10 @@ def reason_of(code: int, printed: str) -> str:
         return f"Its process crashed: {signal.strsignal(-code)} ({name})."
     last = printed.strip().rpartition("\n")[2]
     return f"Its process ended with exit code {code} before the run was recorded{f': {last}' if last else ''}."
+
+
+def tail(output: IO[bytes]) -> str:
+    """Return the last that was printed into a file."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - TAIL))
+    return output.read().decode(errors="replace")

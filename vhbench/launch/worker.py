@@ -2,6 +2,7 @@
 
 It exits with 0 when the run is recorded, done or failed, and with ELSEWHERE when another process does or has done it.
 What ends a whole grid, such as a full disk, is one sentence on standard error and STOPPED plus the error's exit code.
+SIGUSR2 ends a training after its next epoch, with a checkpoint.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from vhbench.checkpoint import Checkpoint
 from vhbench.errors import StoreError, UsageError, VhbenchError
 
 ELSEWHERE = 63
@@ -52,5 +56,10 @@ def raise_stop(code: int, message: str) -> None:
         raise UsageError(message)
 
 
+def _stop(number: int, frame: Any) -> None:
+    Checkpoint.stopping = True
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR2, _stop)
     sys.exit(main(Path(sys.argv[1]).read_text() if len(sys.argv) > 1 else sys.stdin.read()))
