@@ -54,23 +54,29 @@ def start(args: argparse.Namespace, *packages: str, device: str = "cpu") -> None
     Raises:
         UsageError: `--threads` is below 1.
     """
-    if args.threads < 1:
-        raise UsageError(f"--threads takes a number from 1 up, not {args.threads}.")
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = str(args.threads)
+    set_threads(args.threads)
     load = os.getloadavg()[0]
     where = f"{cpu_name()}, {args.threads} of {cpu_count()} CPUs in use"
     if device.startswith("cuda"):
         import torch
 
         where = f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}); {where}"
+    versions = [f"Python {platform.python_version()}", *map(_with_version, packages)]
     print(f"machine: {where}")
-    print(f"versions: Python {platform.python_version()}, {', '.join(map(_with_version, packages))}")
+    print(f"versions: {', '.join(versions)}")
     if load > BUSY * cpu_count():
         print(f"Other work is running (load {load:.1f}): wall clock times are too long, their ratios indicative only.")
     if args.quick:
         print("Small sizes (--quick): a first look, not figures to quote.")
     print(flush=True)
+
+
+def set_threads(threads: int) -> None:
+    """Set how many threads the libraries will use that are not imported yet; UsageError where it is below 1."""
+    if threads < 1:
+        raise UsageError(f"--threads takes a number from 1 up, not {threads}.")
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -132,6 +138,10 @@ def cpu_seconds() -> float:
 
 def peak_mb() -> float:
     """Return the peak resident memory of this process in MB (2^20 bytes), interpreter and libraries included."""
+    status = Path("/proc/self/status")  # Linux's ru_maxrss starts from that of the process that started this one
+    for line in status.read_text().splitlines() if status.is_file() else []:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
 
 

@@ -1,50 +1,55 @@
-"""Speed and memory of scoring, side by side in one run with the same number of threads.
+"""Scoring beside faiss's top-100 search and beside the dense way of released code.
 
-    python benchmarks/scoring.py [--queries 45600] [--database 45600] [--bits 16,64,128] [--labels single]
+    python -m vhbench.benchmarks.scoring [--queries 45600] [--database 45600] [--bits 16,64,128] [--labels single]
+        [--dense 10000] [--threads N] [--repeat 3] [--quick]
 
 - ours: everything that a run record stores, i.e. `evaluate`, every metric of six K, and both precision-recall curves.
 - faiss: `IndexBinaryFlat.search` for the top 100 alone; no metric, and ties in whatever order its heap leaves them.
 - dense: what released video hashing code does, at a size that fits: all distances by a float matrix product, argsort of
   every row, the label similarity matrix, mAP at six K (vectorised here; the released loops over queries are slower).
+- bound: the XORs and population counts that the distances of all pairs take, and of relevant pairs once more, at the
+  rate measured; or, if that takes longer, reading all codes and writing all counts once at the bandwidth measured.
 
-Compilation (once per machine, then cached on disk) is excluded by a first call on small inputs, and reported. Codes
-are class centres with 30 % of their bits flipped. Times are wall clock, the best of --repeat; keep the machine idle.
-Peak memory of ours is that of a fresh process, with the interpreter and the libraries in it.
+Ours and faiss take turns, and the best of --repeat counts; processor time (cpu) suffers less from other work than wall
+clock. Compilation (once per machine, then cached on disk) is excluded by a first call on small inputs, and reported.
+Codes are class centres with 30 % of their bits flipped. Peak memory of ours is that of a fresh process, interpreter and
+libraries included. Keep the machine idle.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vhbench.benchmarks import machine
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from vhbench.scoring import Scores
+
 KS = (5, 20, 40, 60, 80, 100)
 CLASSES = 239
+QUICK = {"queries": 1000, "database": 5000, "bits": "16,64", "dense": 1000, "repeat": 1}
+NO_FAISS = 'faiss is not installed, so that its column stays empty: pip install "vhbench[bench]"'
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.options(__doc__)
     parser.add_argument("--queries", type=int, default=45_600)
     parser.add_argument("--database", type=int, default=45_600)
     parser.add_argument("--bits", default="16,64,128")
     parser.add_argument("--labels", choices=("single", "multi"), default="single", help="multi: 1 to 3 of 239 each")
     parser.add_argument("--dense", type=int, default=10_000, help="queries and items of the dense way; 0 to skip it")
-    parser.add_argument("--threads", type=int, default=cpus)
-    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only-ours", action="store_true", help=argparse.SUPPRESS)  # the fresh process for memory
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.quick:
+        vars(args).update(QUICK)
+    return args
 
 
 def make_data(n: int, bits: int, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -63,17 +68,17 @@ def make_data(n: int, bits: int, labels: str) -> tuple[np.ndarray, np.ndarray]:
     return codes, hot
 
 
-def ours(queries: int, codes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def ours(queries: int, codes: np.ndarray, labels: np.ndarray) -> Scores:
     """Compute everything that a run record stores."""
     import numpy as np
 
     from vhbench.scoring import evaluate
 
     scores = evaluate(codes[:queries], codes, labels[:queries], labels, ks=KS, self_index=np.arange(queries))
-    record = scores.record()
+    scores.record()
     scores.precision_recall("rank")
     scores.precision_recall("radius")
-    return record
+    return scores
 
 
 def faiss_top_100(queries: int, codes: np.ndarray) -> None:
@@ -101,71 +106,92 @@ def dense(codes: np.ndarray, labels: np.ndarray) -> list[float]:
     return [float((precisions[:, :k].sum(axis=1) / k).mean()) for k in KS]
 
 
-def best_of(repeat: int, function: Callable[..., Any], *args: Any) -> float:
-    """Wall clock in seconds."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        function(*args)
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
-
-
 def peak_mb_of_ours(args: argparse.Namespace, bits: int) -> float:
     """Run `ours` in a fresh process."""
     options = {"queries": args.queries, "database": args.database, "bits": bits, "labels": args.labels}
-    command = [sys.executable, __file__, "--only-ours", "--threads", str(args.threads)]
+    command = [sys.executable, "-m", "vhbench.benchmarks.scoring", "--only-ours", "--threads", str(args.threads)]
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
 
 
-def cpu_name() -> str:
-    """Name the processor as the system does."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
+def bound_seconds(scores: Scores, items: int, bits: int, bandwidth: float, popcounts: float) -> float:
+    """Return the shortest time that the operations and the bytes of the counting could take."""
+    from vhbench.scoring.kernel import lane_dtype
+
+    lane = lane_dtype(bits)
+    words = -(-bits // (8 * lane.itemsize))
+    pairs = int(scores.counts.items.sum()) + int(scores.counts.relevant.sum())
+    nbytes = words * lane.itemsize * (scores.n_queries + items) + scores.counts.items.nbytes * 2
+    return max(pairs * words / popcounts, nbytes / bandwidth)
+
+
+def beside_faiss(args: argparse.Namespace, all_bits: list[int], faiss_there: bool) -> None:
+    """Print ours, faiss and the bound for each code length."""
+    from vhbench.benchmarks import bounds
+    from vhbench.scoring.kernel import lane_dtype
+
+    n = max(args.queries, args.database)
+    print(f"{args.queries:,} queries x {n:,} items, {args.labels} labels of {CLASSES} classes, best of {args.repeat}")
+    bandwidth = bounds.memory_bandwidth()
+    columns = ("ours s", "faiss s", "faiss/ours", "ours cpu", "faiss cpu", "by cpu", "bound s", "of bound", "peak MB")
+    table = machine.Table("bits", *columns, width=4)
+    compile_s, rates = 0.0, {}
+    for bits in all_bits:
+        codes, labels = make_data(n, bits, args.labels)
+        compile_s += machine.best_of(1, ours, 64, codes[:64], labels[:64]).wall
+        lane = lane_dtype(bits)
+        rates[lane.name] = rates.get(lane.name) or bounds.popcount_rate(lane)
+        found: list[Scores] = []
+        contestants = {"ours": lambda c=codes, y=labels, f=found: f.append(ours(args.queries, c, y))}
+        if faiss_there:
+            contestants["faiss"] = lambda c=codes: faiss_top_100(args.queries, c)
+        times = machine.take_turns(contestants, args.repeat)
+        mine, theirs = times["ours"], times.get("faiss")
+        bound = bound_seconds(found[0], n, bits, bandwidth, rates[lane.name])
+        beside: list[float | str | None] = [mine.wall, None, None, mine.cpu, None, None]
+        if theirs:
+            beside[1:3] = theirs.wall, machine.ratio(theirs.wall, mine.wall)
+            beside[4:6] = theirs.cpu, machine.ratio(theirs.cpu, mine.cpu)
+        table.row(bits, *beside, bound, machine.share(bound, mine.wall), peak_mb_of_ours(args, bits))
+    listed = ", ".join(f"{rate / 1e9:.1f} G/s of {name}" for name, rate in rates.items())
+    print(f"bound: XOR and population count {listed}; memory {bandwidth / 1e9:.1f} GB/s")
+    print(f"Not in these times: {compile_s:.1f} s of first calls (compiling, or loading what was compiled before).")
+
+
+def beside_dense(args: argparse.Namespace, all_bits: list[int]) -> None:
+    """Print ours and the dense way for each code length."""
+    print(f"\n{args.dense:,} queries x {args.dense:,} items")
+    columns = ("ours s", "dense s", "dense/ours", "ours cpu", "dense cpu", "by cpu")
+    table = machine.Table("bits", *columns, width=4)
+    for bits in all_bits:
+        codes, labels = make_data(args.dense, bits, args.labels)
+        mine = machine.best_of(args.repeat, ours, args.dense, codes, labels)
+        theirs = machine.best_of(1, dense, codes, labels)
+        ratios = [machine.ratio(b, a) for a, b in zip(mine, theirs, strict=True)]
+        table.row(bits, mine.wall, theirs.wall, ratios[0], mine.cpu, theirs.cpu, ratios[1])
 
 
 def main() -> None:
     """Run and print the comparison."""
     args = parse()
-    for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(args.threads)  # before numpy, numba or faiss is loaded
-    n = max(args.queries, args.database)
     all_bits = [int(bits) for bits in args.bits.split(",")]
     if args.only_ours:
-        ours(args.queries, *make_data(n, all_bits[0], args.labels))
-        print(peak_mb())
+        machine.set_threads(args.threads)
+        ours(args.queries, *make_data(max(args.queries, args.database), all_bits[0], args.labels))
+        print(machine.peak_mb())
         return
-
-    import faiss
-
-    faiss.omp_set_num_threads(args.threads)
-    print(f"machine: {platform.node()}, {cpu_name()}, {args.threads} threads; faiss {faiss.__version__}")
-    print(f"{args.queries:,} queries x {n:,} items, {args.labels} labels of {CLASSES} classes, best of {args.repeat}\n")
-    print("bits   ours s  faiss s  faiss/ours  peak MB of ours")
-    compile_s = 0.0
-    for bits in all_bits:
-        codes, labels = make_data(n, bits, args.labels)
-        compile_s += best_of(1, ours, 64, codes[:64], labels[:64])
-        mine = best_of(args.repeat, ours, args.queries, codes, labels)
-        theirs = best_of(args.repeat, faiss_top_100, args.queries, codes)
-        memory = peak_mb_of_ours(args, bits)
-        print(f"{bits:4} {mine:8.2f} {theirs:8.2f} {theirs / mine:10.1f}x {memory:16.0f}", flush=True)
-    print(f"\nNot in these times: {compile_s:.1f} s of first calls (compiling, or loading what was compiled before).")
+    machine.start(args, "numpy", "numba", "faiss-cpu")
+    try:
+        import faiss
+    except ImportError:
+        print(NO_FAISS, file=sys.stderr)
+    else:
+        faiss.omp_set_num_threads(args.threads)
+    beside_faiss(args, all_bits, "faiss" in sys.modules)
     if args.dense:
-        print(f"\n{args.dense:,} queries x {args.dense:,} items\nbits   ours s  dense s  dense/ours")
-        for bits in all_bits:
-            codes, labels = make_data(args.dense, bits, args.labels)
-            mine = best_of(args.repeat, ours, args.dense, codes, labels)
-            theirs = best_of(1, dense, codes, labels)
-            print(f"{bits:4} {mine:8.2f} {theirs:8.2f} {theirs / mine:10.1f}x", flush=True)
+        beside_dense(args, all_bits)
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

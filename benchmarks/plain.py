@@ -1,0 +1,131 @@
+"""The plain way that released code trains: a DataLoader over single videos, Adam, float32, torch's own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from vhbench.method import FitContext
+from vhbench.methods.layers import LSTM, TemporalConv, TemporalDeconv
+from vhbench.methods.recurrent import ReadOut, Target
+from vhbench.training import Moment, NeuralMethod
+from vhbench.videos import VideoSet
+
+
+class Videos(Dataset):
+    """Videos one by one.
+
+    Args:
+        features: float32 (videos, frames, dim), in memory or mapped.
+    """
+
+    def __init__(self, features: np.ndarray):
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, row: int) -> tuple[int, torch.Tensor]:
+        """Return a video's number and its features."""
+        return row, torch.from_numpy(np.array(self._features[row]))
+
+
+def epochs_of(
+    method: NeuralMethod, features: np.ndarray, epochs: int, device: str, change: Callable[[nn.Module], None]
+) -> Iterator[float]:
+    """Train, and yield each epoch's mean loss a step when the epoch is over.
+
+    Args:
+        method: unfitted; its network and its loss are trained.
+        features: float32 (videos, frames, dim).
+        epochs: how many.
+        device: "cpu" or "cuda:N".
+        change: what is done to the new network, e.g. `torch_layers`.
+    """
+    train, ctx = VideoSet(features), FitContext(device=device)
+    torch.manual_seed(ctx.torch_seed("init"))
+    module = method.build(train.frames, train.dim)
+    change(module)
+    module.to(device)
+    method.prepare(module, train, ctx)
+    optimizer = torch.optim.Adam(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)
+    loader = DataLoader(Videos(features), method.batch_size, shuffle=True, pin_memory=device != "cpu")
+    for epoch in range(epochs):
+        module.train()
+        method.start_epoch(module, train, Moment(epoch, epochs))
+        losses = []
+        for rows, batch in loader:
+            if len(rows) == 1:
+                continue
+            loss = sum(method.loss(module, batch.to(device), Moment(epoch, epochs, rows)).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        yield float(np.mean(losses))
+
+
+def same(module: nn.Module) -> None:
+    """Leave a network as it is."""
+
+
+def torch_layers(module: nn.Module) -> None:
+    """Put torch's own layers in the place of vhbench's, with weights of their own."""
+    for name, child in module.named_children():
+        if (plain := _plain(child)) is not None:
+            setattr(module, name, plain)
+        else:
+            torch_layers(child)
+
+
+def _plain(layer: nn.Module) -> nn.Module | None:
+    if isinstance(layer, TemporalConv):
+        width = layer.weight.shape[0] // layer.kernel
+        return _ChannelsFirst(nn.Conv1d(width, layer.weight.shape[1], layer.kernel, layer.stride))
+    if isinstance(layer, TemporalDeconv):
+        width, taps = layer.weight.shape
+        sizes = width, taps // layer.kernel, layer.kernel, layer.stride
+        return _ChannelsFirst(nn.ConvTranspose1d(*sizes, output_padding=layer.padding))
+    if type(layer) is LSTM:  # a subclass returns more than its hidden states
+        return _Hidden(layer.input_size, layer.hidden_size, batch_first=True)
+    if isinstance(layer, ReadOut):
+        return _ReadOut(layer.in_features, layer.out_features)
+    return None
+
+
+class _ChannelsFirst(nn.Module):
+    """A convolution of torch's on (batch, length, channels)."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    @property
+    def bias(self) -> torch.Tensor:
+        return self.layer.bias  # type: ignore[return-value]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.transpose(1, 2)).transpose(1, 2)
+
+
+class _Hidden(nn.LSTM):
+    """torch's LSTM, hidden states only."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x)[0]
+
+
+class _ReadOut(nn.Linear):
+    """The reconstruction as an array, and its squared error."""
+
+    def start_at(self, mean: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.bias.view(-1, len(mean)).copy_(mean)
+
+    def error(self, hidden: torch.Tensor, target: Target) -> torch.Tensor:
+        return (target.rows - self(hidden)).square().sum(1).mean()

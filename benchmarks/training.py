@@ -1,0 +1,131 @@
+"""Training epochs of the neural methods beside the plain loop that released code has.
+
+    python -m vhbench.benchmarks.training [--method uvvh,ssth] [--videos 512] [--device cpu] [--epochs 3] [--quick]
+
+Made-up videos of 25 frames of 4096 dimensions, held in memory (on a GPU: `ours` holds them there, as a run does where
+they fit). Videos a second of the fastest epoch, reading included:
+
+- ours: `fit` in float32, and in bf16;
+- same module: a DataLoader over single videos, torch's default Adam, the same network and loss, float32;
+- torch's layers: that loop, and nn.Conv1d, nn.ConvTranspose1d and nn.LSTM in the place of vhbench's layers, and the
+  reconstruction as an array instead of its multiplied-out error.
+
+Ratios are ours over the alternative. Bound: the operations of a step's matrix products at the rate at which torch
+multiplies large square matrices of that precision, or the video's bytes read once at the memory's bandwidth, whichever
+takes longer. Loss: the last epoch's, which differs by the draw of batches and by rounding. Keep the machine idle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from vhbench.benchmarks import machine
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vhbench.registry import MethodEntry
+    from vhbench.training import NeuralMethod
+
+FRAMES, DIM = 25, 4096
+QUICK_DIM = 256
+SIDE, QUICK_SIDE = 4096, 512
+VARIANTS = "uvh,uvvh-1"  # the same network and the same operations as uvvh
+
+
+def neural_methods(names: str | None) -> list[MethodEntry]:
+    """Return the methods that train a network: those named, or all."""
+    from vhbench.registry import Registry
+    from vhbench.training import NeuralMethod
+
+    registry = Registry()
+    if names:
+        return [registry.method(name) for name in names.split(",")]
+    entries = [entry for entry in registry.methods() if not entry.broken and entry.name not in VARIANTS.split(",")]
+    return [entry for entry in entries if issubclass(entry.load(), NeuralMethod)]
+
+
+def made_up(videos: int, dim: int) -> np.ndarray:
+    """Return features, float32 (videos, FRAMES, dim), not negative and mostly 0."""
+    import numpy as np
+
+    features = np.random.default_rng(0).standard_normal((videos, FRAMES, dim), dtype=np.float32)
+    return np.maximum(features, 0, out=features)
+
+
+def ours(method: NeuralMethod, features: np.ndarray, epochs: int, device: str, precision: str) -> tuple[float, float]:
+    """Return the seconds of the fastest epoch, and the last epoch's loss."""
+    from vhbench.features.placement import place
+    from vhbench.method import Budget, Epoch, FitContext
+    from vhbench.videos import VideoSet
+
+    reports: list[Epoch] = []
+    train = VideoSet(features)
+    if device != "cpu":
+        train, _ = place(train, device)
+    method.fit(train, FitContext(budget=Budget(epochs), device=device, precision=precision, report=reports.append))
+    return min(report.seconds for report in reports), reports[-1].loss
+
+
+def timed(losses: Iterable[float]) -> tuple[float, float]:
+    """Return the seconds of the fastest epoch of a loop that yields their losses, and the last loss."""
+    seconds, began, loss = [], time.perf_counter(), float("nan")
+    for loss in losses:
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return min(seconds), loss
+
+
+def main() -> None:
+    """Print the table of rates and the table of losses."""
+    parser = machine.options(__doc__)
+    parser.add_argument("--method", help="names, comma-separated; by default every network that there is")
+    parser.add_argument("--videos", type=int, default=512)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--bits", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    machine.start(args, "torch", device=args.device)
+    import torch
+
+    from vhbench.benchmarks import bounds, plain
+    from vhbench.cost import measure
+
+    torch.set_num_threads(args.threads)
+    dim = QUICK_DIM if args.quick else DIM
+    side = QUICK_SIDE if args.quick else SIDE
+    videos = 64 if args.quick else args.videos
+    features = made_up(videos, dim)
+    dtypes = {"float32": torch.float32, "bf16": torch.bfloat16}
+    rates = {name: bounds.matmul_rate(side, side, side, dtype, args.device) for name, dtype in dtypes.items()}
+    bandwidth = bounds.memory_bandwidth(args.device)
+    for name, rate in rates.items():
+        print(f"{name}: torch multiplies {side} x {side} matrices at {rate / 1e9:,.0f} GFLOP/s")
+    print(f"memory: {bandwidth / 1e9:,.1f} GB/s")
+    print(f"{videos} videos of {FRAMES} x {dim}, {args.bits} bits, fastest of {args.epochs} epochs; videos/s\n")
+    columns = "ours", "same module", "ratio", "torch's layers", "ratio", "bound", "of bound", "loss", "same module's"
+    table = machine.Table("method, precision", *columns)
+    for entry in neural_methods(args.method):
+        settings = features, args.epochs, args.device
+        loops = [
+            timed(plain.epochs_of(entry.make(args.bits), *settings, change))
+            for change in (plain.same, plain.torch_layers)
+        ]
+        flops = max(measure(entry.make(args.bits), FRAMES, dim).training.flops or (0,))
+        for precision, rate in rates.items():
+            seconds, loss = ours(entry.make(args.bits), *settings, precision)
+            bound = 1 / max(flops / rate, 4 * FRAMES * dim / bandwidth)
+            mine, others = videos / seconds, [videos / each for each, _ in loops]
+            cells = [cell for other in others for cell in (other, machine.ratio(mine, other))]
+            table.row(
+                f"{entry.name}, {precision}", mine, *cells, bound, machine.share(mine, bound), f"{loss:.5g}",
+                f"{loops[0][1]:.5g}",
+            )  # fmt: skip
+    if args.device != "cpu":
+        print(f"\npeak GPU memory: {torch.cuda.max_memory_allocated(args.device) / 2**20:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    machine.run(main)
