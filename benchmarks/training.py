@@ -71,11 +71,12 @@ def ours(method: NeuralMethod, features: np.ndarray, epochs: int, device: str, p
 
 def timed(losses: Iterable[float]) -> tuple[float, float]:
     """Return the seconds of the fastest epoch of a loop that yields their losses, and the last loss."""
-    seconds, began, loss = [], time.perf_counter(), float("nan")
+    seconds, began, last = [], time.perf_counter(), float("nan")
     for loss in losses:
+        last = loss
         seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
-    return min(seconds), loss
+    return min(seconds), last
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def codes_from_longer(cell: Cell, store: Store) -> tuple[Record, dict[str, np.nd
     """
     spec = cell.spec
     folders = [path.name for path in store.path(spec).parent.glob(f"*b-s{spec.seed}-*")]
-    lengths = {int(bits) for name in folders if (bits := name.partition("b-")[0]).isdecimal()}
+    lengths = {int(text) for name in folders if (text := name.partition("b-")[0]).isdecimal()}
     for bits in sorted(length for length in lengths if length > spec.bits):
         try:
             record = store.read(replace(spec, bits=bits))

@@ -17,7 +17,7 @@ from vhbench import __version__, environment
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
-from vhbench.features.placement import place
+from vhbench.features.placement import place, release
 from vhbench.in_domain import against_in_domain
 from vhbench.launch import Launcher
 from vhbench.method import Budget, Epoch, FitContext, Method
@@ -118,7 +118,10 @@ def run_cells(
     Raises:
         VhbenchError: the store cannot be written, or the launcher refuses an option.
     """
-    launcher(cells, Work(store, settings, observer, sources), **(options or {}))
+    try:
+        launcher(cells, Work(store, settings, observer, sources), **(options or {}))
+    finally:
+        release()
 
 
 def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -> Record | None:
@@ -191,6 +194,7 @@ class _Result:
         self._cell = cell
         self._features: str | None = None
         longer = codes_from_longer(cell, store) if nested(cell) else None
+        work: dict[str, Any]
         if longer:
             source, codes = longer
             observer.said(f"its codes are the first {cell.spec.bits} bits of those of {source.spec['bits']} bits", cell)

@@ -70,6 +70,10 @@ class VideoSet:
         """Bytes of all features as they are stored."""
         return len(self) * self.frames * self.dim * self.itemsize
 
+    def same_as(self, other: VideoSet) -> bool:
+        """Say whether these are the same videos of the same features, in the same order."""
+        return self._features is other._features and np.array_equal(self._rows, other._rows)
+
     def subset(self, rows: np.ndarray) -> VideoSet:
         """Return the videos at these positions (int array or boolean mask), in this order."""
         return VideoSet(self._features, self._rows[rows])
@@ -94,17 +98,18 @@ class VideoSet:
         import torch
 
         held = self._features if isinstance(self._features, torch.Tensor) else None
-        to_gpu = device.startswith("cuda") and (held is None or not held.is_cuda)
+        if held is not None and held.is_cuda:
+            # the order goes there once: a copy a step would make the GPU wait
+            for rows in torch.split(torch.from_numpy(self._order(rng)).to(held.device), size):
+                yield held[rows].to(device).float()
+            return
 
         def tensors() -> Iterator[torch.Tensor]:
             for rows in self._groups(size, rng):
-                if held is not None:
-                    tensor = held[torch.from_numpy(rows).to(held.device)]
-                else:
-                    tensor = torch.from_numpy(self._block(rows))
-                yield tensor.pin_memory() if to_gpu else tensor
+                tensor = torch.from_numpy(self._block(rows)) if held is None else held[torch.from_numpy(rows)]
+                yield tensor.pin_memory() if device.startswith("cuda") else tensor
 
-        for tensor in tensors() if held is not None and held.is_cuda else read_ahead(tensors()):
+        for tensor in read_ahead(tensors()):
             # cast there: less to move, and torch casts faster
             yield tensor.to(device, non_blocking=True).float()
 
@@ -126,8 +131,11 @@ class VideoSet:
             start += len(rows)
         return VideoSet(held)
 
+    def _order(self, rng: np.random.Generator | None) -> np.ndarray:
+        return self._rows if rng is None else rng.permutation(self._rows)
+
     def _groups(self, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
-        rows = self._rows if rng is None else rng.permutation(self._rows)
+        rows = self._order(rng)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vhbench.features import open_features
-from vhbench.features.placement import available_memory, decide, place
+from vhbench.features.placement import available_memory, decide, free_on_gpu, place, release
 from vhbench.testing.files import write_hdf5
 from vhbench.videos import VideoSet, read_ahead
 
@@ -90,6 +90,13 @@ def test_videos_on_a_gpu_give_the_same_batches(stored):
     assert all(torch.equal(a, b) and a.is_cuda for a, b in pairs)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_memory_that_torch_keeps_for_reuse_counts_as_free():
+    before = free_on_gpu("cuda:0")
+    torch.empty(2**28, dtype=torch.uint8, device="cuda:0")
+    assert abs(free_on_gpu("cuda:0") - before) < 2**24
+
+
 class Counting:
     """Features that count how often each video is read."""
 
@@ -108,6 +115,20 @@ def test_a_shuffled_epoch_reads_each_video_once():
     for _ in VideoSet(features).batches(5, np.random.default_rng(0)):
         pass
     assert features.reads.tolist() == [1] * 23
+
+
+def test_videos_in_memory_stay_there_for_the_next_run_on_them_and_no_longer():
+    features = Counting(np.zeros((23, 3, 4), dtype=np.float32))
+    rows = np.arange(20)
+    first, _ = place(VideoSet(features, rows), "cpu")
+    again, placement = place(VideoSet(features, rows.copy()), "cpu")
+    assert again is first and placement.where == "host"
+    assert features.reads.tolist() == [1] * 20 + [0] * 3
+    other, _ = place(VideoSet(features, rows[::-1]), "cpu")
+    assert other is not first
+    release()
+    assert place(VideoSet(features, rows[::-1]), "cpu")[0] is not other
+    release()
 
 
 def test_the_next_item_is_computed_while_this_one_is_worked_on():

@@ -1,10 +1,14 @@
 """One run: what the method is given, what is measured, and what becomes of a failure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from vhbench.errors import StoreError, UsageError
+from vhbench.features import placement
+from vhbench.launch.inline import launch as inline
 from vhbench.method import FitContext
 from vhbench.plan import Cell
 from vhbench.protocol import Part, Protocol, Relevance, Split
@@ -15,6 +19,7 @@ from vhbench.source import Parameter
 from vhbench.spec import RunSpec
 from vhbench.store import Store
 from vhbench.testing import FakeMethod, toy_videos
+from vhbench.videos import VideoSet
 
 MAP = "map@5[den=k,ties=expected,self=keep]"
 
@@ -194,6 +199,17 @@ def test_a_missing_device_is_no_failure_of_the_method(store):
     with pytest.raises(UsageError, match="cuda:99"):
         run_cell(cell_of(FakeMethod, store), store, Settings("cuda:99"), Observer())
     assert not list(store.root.rglob("run.json"))
+
+
+def test_a_grid_holds_its_training_videos_in_memory_once_and_lets_go_of_them(store, monkeypatch):
+    held = []
+    resident = VideoSet.resident
+    monkeypatch.setattr(VideoSet, "resident", lambda self, *a, **k: held.append(self) or resident(self, *a, **k))
+    first, second = cell_of(FakeMethod, store), cell_of(FakeMethod, store, seed=1)
+    cells = [first, replace(second, splits=first.splits)]
+    run_cells(cells, store, Settings("cpu"), inline, Observer())
+    assert len(held) == 1
+    assert not placement._kept
 
 
 def test_launchers_get_the_cells_and_the_function_that_does_one(store):

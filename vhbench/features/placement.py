@@ -50,22 +50,50 @@ def decide(nbytes: int, itemsize: int, gpu_free: int | None, host_free: int) -> 
     return Placement("disk", False, f"on disk, read ahead ({size})")
 
 
+@dataclass(frozen=True)
+class _Kept:
+    videos: VideoSet
+    device: str
+    placed: VideoSet
+    placement: Placement
+
+
+_kept: list[_Kept] = []  # what was placed last, for the next run on the same videos; at most one
+
+
 def place(videos: VideoSet, device: str) -> tuple[VideoSet, Placement]:
     """Bring training videos to where training reads them fastest; the videos and their order stay the same.
+
+    What is held in memory stays there for the next call, which gets the same copy where it asks for the same videos,
+    until `release`.
 
     Args:
         videos: training videos.
         device: where training computes, "cpu" or "cuda:N".
     """
-    gpu_free = None
-    if device.startswith("cuda"):
-        import torch
-
-        gpu_free = torch.cuda.mem_get_info(device)[0]
+    if _kept and _kept[0].device == device and videos.same_as(_kept[0].videos):
+        return _kept[0].placed, _kept[0].placement
+    release()
+    gpu_free = free_on_gpu(device) if device.startswith("cuda") else None
     placement = decide(videos.nbytes, videos.itemsize, gpu_free, available_memory())
     if placement.where == "disk":
         return videos, placement
-    return videos.resident(device if placement.where == "gpu" else "cpu", half=placement.half), placement
+    placed = videos.resident(device if placement.where == "gpu" else "cpu", half=placement.half)
+    _kept.append(_Kept(videos, device, placed, placement))
+    return placed, placement
+
+
+def release() -> None:
+    """Let go of the videos that `place` holds in memory."""
+    _kept.clear()
+
+
+def free_on_gpu(device: str) -> int:
+    """Return how many bytes of a GPU this process may still take, those that torch keeps for reuse included."""
+    import torch
+
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + reusable
 
 
 def available_memory() -> int:
