@@ -14,6 +14,7 @@ from vhbench.scoring import kernel
 from vhbench.scoring.labels import ClassLists, read_labels
 
 QUERY_TILE = 512
+DATABASE_BLOCK = 1 << 19  # rows counted at a time: what a thread needs in memory does not grow with the database
 
 
 @dataclass(frozen=True)
@@ -142,22 +143,32 @@ def count_retrieval(data: Retrieval) -> DistanceCounts:
     """Count checked inputs; see `count_distances`."""
     lane = kernel.lane_dtype(data.bits)
     queries = binary.pack(data.query_codes).astype(lane)
-    database = np.ascontiguousarray(binary.pack(data.database_codes).astype(lane).T)
-    shape = (len(queries), data.bits + 1)
-    items = np.zeros(shape, np.int64)
-    in_threads(lambda a, b: kernel.histogram(queries[a:b], database, data.bits, items[a:b]), len(queries), QUERY_TILE)
-
     sets, set_of_query = data.queries.distinct()
     order = np.argsort(set_of_query, kind="stable")
-    sorted_queries, sorted_relevant = queries[order], np.zeros(shape, np.int64)
-    pieces = _pieces(set_of_query[order])
-    by_class = data.database.items_by_class(data.n_classes)
-    in_threads(
-        lambda a, b: kernel.histogram_of_relevant(
-            sorted_queries, database, data.bits, pieces[a:b], sets.start, sets.classes, *by_class, sorted_relevant
-        ),
-        len(pieces),
-    )
+    sorted_queries, pieces = queries[order], _pieces(set_of_query[order])
+
+    def count_block(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return items and, for queries in sorted order, relevant items among the database rows start..stop-1."""
+        database = np.ascontiguousarray(binary.pack(data.database_codes[start:stop]).astype(lane).T)
+        by_class = data.database.part(start, stop).items_by_class(data.n_classes)
+        items, relevant = np.zeros((2, len(queries), data.bits + 1), np.int64)
+        in_threads(
+            lambda a, b: kernel.histogram(queries[a:b], database, data.bits, items[a:b]), len(queries), QUERY_TILE
+        )
+        in_threads(
+            lambda a, b: kernel.histogram_of_relevant(
+                sorted_queries, database, data.bits, pieces[a:b], sets.start, sets.classes, *by_class, relevant
+            ),
+            len(pieces),
+        )
+        return items, relevant
+
+    n = len(data.database_codes)
+    items, sorted_relevant = count_block(0, min(n, DATABASE_BLOCK))
+    for start in range(DATABASE_BLOCK, n, DATABASE_BLOCK):
+        more_items, more_relevant = count_block(start, min(n, start + DATABASE_BLOCK))
+        items += more_items
+        sorted_relevant += more_relevant
     relevant = np.empty_like(sorted_relevant)
     relevant[order] = sorted_relevant
     return DistanceCounts(items, relevant, *_find_self(data))

@@ -222,8 +222,8 @@ def histogram_of_relevant(
         out: as for `histogram`.
     """
     n = codes.shape[1]
-    seen_in = np.full(n, -1, np.int64)
-    relevant = np.empty(n + 1, np.int64)
+    seen_in = np.full(n, -1, np.int32)
+    relevant = np.empty(n + 1, np.int32)
     gathered = np.empty(codes.size, codes.dtype)
     for p in range(len(pieces)):
         label_set, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]

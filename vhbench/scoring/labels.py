@@ -32,6 +32,11 @@ class ClassLists:
         _, first, own = np.unique(whole_rows, return_index=True, return_inverse=True)
         return self.take(first), own
 
+    def part(self, first: int, end: int) -> ClassLists:
+        """Return the lists of the items first..end-1, without a copy of their classes."""
+        start = self.start[first : end + 1]
+        return ClassLists(start - start[0], self.classes[start[0] : start[-1]])
+
     def take(self, rows: np.ndarray) -> ClassLists:
         """Return the lists of the given items."""
         sizes = np.diff(self.start)[rows]
@@ -91,7 +96,7 @@ def _check(labels: object, n: int, name: str) -> np.ndarray:
 
 
 def _single(classes: np.ndarray) -> ClassLists:
-    return ClassLists(np.arange(len(classes) + 1), classes.astype(np.int64))
+    return ClassLists(np.arange(len(classes) + 1), classes.astype(np.int64, copy=False))
 
 
 def _multi(labels: np.ndarray) -> ClassLists:
