@@ -4,7 +4,6 @@ import contextlib
 import getpass
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -12,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from vhbench.launch.server import die_with
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun", "sinfo")
 CONF = """
@@ -59,7 +60,7 @@ class Cluster:
     def __init__(self, folder: Path):
         self._folder = folder
         self._daemons: list[subprocess.Popen] = []
-        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.conf = folder / "slurm.conf"
 
     def start(self) -> None:
         """Start munged, slurmctld and slurmd, and wait until the node is idle."""
@@ -72,7 +73,7 @@ class Cluster:
         key.chmod(0o400)
         host = socket.gethostname().partition(".")[0]
         conf = CONF.format(host=host, ports=_free_ports(2), user=getpass.getuser(), folder=folder)
-        (folder / "slurm.conf").write_text(conf)
+        self.conf.write_text(conf)
         files = {"key-file": key, "socket": folder / "munge.socket", "pid-file": folder / "munged.pid"}
         files |= {"log-file": folder / "munged.log", "seed-file": folder / "munged.seed"}
         self._run("munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items()))
@@ -83,9 +84,11 @@ class Cluster:
 
     def stop(self) -> None:
         """End every job and every daemon."""
-        with contextlib.suppress(subprocess.SubprocessError):
-            self.cancel_all()
-        for daemon in reversed(self._daemons):
+        if self._daemons:
+            with contextlib.suppress(AssertionError, subprocess.SubprocessError):
+                self.cancel_all()
+        while self._daemons:
+            daemon = self._daemons.pop()
             daemon.terminate()
             try:
                 daemon.wait(10)
@@ -95,8 +98,7 @@ class Cluster:
 
     def ask(self, *words: object, check: bool = True) -> str:
         """Run a SLURM command and return what it prints."""
-        env = {**os.environ, **self.environment}
-        done = subprocess.run([*map(str, words)], env=env, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0 or not check, f"{words}: {done.stderr}\n{self.logs}"
         return done.stdout
 
@@ -111,7 +113,7 @@ class Cluster:
 
     def cancel_all(self) -> None:
         """Cancel every job and wait until none is left."""
-        self.ask("scancel", "--me")
+        self.ask("scancel", f"--user={getpass.getuser()}", check=False)
         self._wait(lambda: not self.jobs(), 60)
 
     @property
@@ -120,11 +122,17 @@ class Cluster:
         return "\n".join(f"--- {name}\n{text}" for name, text in texts)
 
     def _run(self, *words: str) -> None:
-        env = {**os.environ, **self.environment}
+        parent = os.getpid()
         program = shutil.which(words[0], path=_path())
         with (self._folder / f"{words[0]}.out.log").open("wb") as out:
             self._daemons.append(
-                subprocess.Popen([program, *words[1:]], env=env, stdout=out, stderr=out, start_new_session=True)
+                subprocess.Popen(
+                    [program, *words[1:]],
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,  # Ctrl-C is for pytest, which then stops them
+                    preexec_fn=lambda: die_with(parent),  # if it is killed, they are too
+                )
             )
 
     def _wait(self, happened, seconds=60) -> None:
@@ -159,21 +167,19 @@ def daemons():
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="vhbench-slurm-"))  # a socket's path may have 107 characters, so no tmp_path
     cluster = Cluster(folder)
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
     try:
-        cluster.start()
-        yield cluster
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(cluster.conf))  # for commands of the tests too
+            cluster.start()
+            yield cluster
+            cluster.stop()
     finally:
         cluster.stop()
-        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def cluster(daemons, monkeypatch):
-    """The SLURM with no job in it; commands of this test use it."""
-    for name, value in daemons.environment.items():
-        monkeypatch.setenv(name, value)
+def cluster(daemons):
+    """The SLURM; no job is left in it when the test ends."""
     yield daemons
     daemons.cancel_all()

@@ -124,7 +124,7 @@ def checked(key: str, value: Any, where: str) -> Any:
     wanted, read = _READERS[key]
     try:
         return read(value)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, AttributeError):
         raise UsageError(f"{where} takes {wanted}, not {value!r}.") from None
 
 

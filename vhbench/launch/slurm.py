@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -85,8 +86,8 @@ def launch(
     arrays = sorted({queue.array_of(job) for job in jobs.values()}, key=int)
     out = work.store.root
     work.observer.said(
-        f"vhbench status --watch --out {out} shows how they get on, squeue --job {','.join(arrays)} what SLURM does "
-        f"with them; what they print is in {out / queue.FOLDER}."
+        f"vhbench status --watch --out {shlex.quote(str(out))} shows how they get on, squeue --job {','.join(arrays)} "
+        f"what SLURM does with them; what they print is in {out / queue.FOLDER}."
     )
     if wait:
         _Watch(cells, work, jobs).run()
@@ -241,8 +242,8 @@ class _Watch:
             raise
         if lost:
             raise StoreError(
-                f"{lost} of {_runs(self._count)} have no record, and their jobs have ended: the lines above name their "
-                "logs; the same command submits them again."
+                f"{lost} of {_runs(self._count)} ended without a record: the lines above name the logs; the same "
+                "command submits what is missing again."
             )
 
     def _ask(self) -> None:

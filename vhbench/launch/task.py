@@ -84,9 +84,8 @@ class Task:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         self._stop(min(GRACE, warning(limit) * 2 / 3))
         had_its_time = time.monotonic() - self._started >= limit - warning(limit) - EARLY
-        if had_its_time and _written(job) == self._checkpoint and not _record(job).exists():
-            reason = f"It took more than --time-limit, {limit:g} s, and wrote no checkpoint to go on from."
-            _record_end(job, reason, "")
+        if had_its_time and _written(job) == self._checkpoint:
+            _record_end(job, f"It took more than --time-limit, {limit:g} s, and wrote no checkpoint to go on from.", "")
             return None
         return DelayedSubmission(Task(), job, limit, threads)
 
