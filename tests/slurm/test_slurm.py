@@ -219,10 +219,13 @@ def test_what_slurm_refuses_is_said(cluster, run_tiny, out):
 
 
 @pytest.mark.slow
-def test_shards_counted_by_an_array_are_the_single_pass_to_the_last_bit(cluster, run_tiny, vhbench, out, tmp_path):
+def test_shards_counted_by_an_array_are_the_single_pass_to_the_last_bit(
+    cluster, run_tiny, vhbench, tiny, out, tmp_path
+):
     assert run_tiny("fake").code == 0
     (record,) = records(out).values()
-    assert vhbench("export", record.data["id"][:8], "-o", tmp_path / "codes", "--out", out).code == 0
+    exported = vhbench("export", record.folder, "-o", tmp_path / "codes", "--protocol", tiny, "--out", out)
+    assert exported.code == 0, exported.err
     (codes,) = {path.parent for path in (tmp_path / "codes").rglob("database.npy")}
     program = f"{sys.executable} -m vhbench"
     shards = f"{program} score {codes} --shard $SLURM_ARRAY_TASK_ID/4 -o {tmp_path / 'counts'}"

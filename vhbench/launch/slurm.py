@@ -109,7 +109,7 @@ def _submit(
     queued = queue.queued(work.store.root)
     jobs = {cell.spec.id: queued[cell.spec.id] for cell in cells if cell.spec.id in queued}
     if jobs:
-        work.observer.said(f"{_runs(len(jobs))} in SLURM's queue already.")
+        work.observer.said(f"{_runs(len(jobs))} {'is' if len(jobs) == 1 else 'are'} in SLURM's queue already.")
     new = [cell for cell in cells if cell.spec.id not in jobs]
     undone = {cell.spec.id for cell in new} | queued.keys()
     groups: dict[tuple[bool, Resources], list[Cell]] = defaultdict(list)
