@@ -53,7 +53,7 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
     states = {record.folder: _recorded(record, fingerprints, epochs.get(record.folder)) for record in records}
     for folder in store.root.glob("*/*/*"):
         if folder not in states and RUN_FOLDER.fullmatch(folder.name) and not (folder / RECORD).exists():
-            states[folder] = _unfinished(folder, epochs.get(folder))
+            states[folder] = unfinished(folder, epochs.get(folder))
     for grid in grids:
         for name in grid.runs:
             folder = store.root / name
@@ -64,7 +64,7 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
 
 def _recorded(record: Record, fingerprints: Mapping[str, str], epochs: int | None) -> RunState:
     if is_locked(record.folder / LOCK):  # it is being done again
-        return _unfinished(record.folder, epochs)
+        return unfinished(record.folder, epochs)
     if record.status != "done":
         return RunState(record.folder, record.status, str(record.data["reason"]))
     current = fingerprints.get(record.spec["method"])
@@ -72,7 +72,13 @@ def _recorded(record: Record, fingerprints: Mapping[str, str], epochs: int | Non
     return RunState(record.folder, "stale" if stale else "done")
 
 
-def _unfinished(folder: Path, epochs: int | None) -> RunState:
+def unfinished(folder: Path, epochs: int | None) -> RunState:
+    """Return the state of a run that has a folder and no record, or is being done again: running or interrupted.
+
+    Args:
+        folder: the run's.
+        epochs: how many it trains, if that is known.
+    """
     state = "running" if is_locked(folder / LOCK) else "interrupted"
     try:
         return RunState(folder, state, epoch=last_epoch(folder, epochs))
@@ -81,9 +87,7 @@ def _unfinished(folder: Path, epochs: int | None) -> RunState:
 
 
 def tidy(root: Path) -> list[Path]:
-    """Remove what killed processes and ended SLURM jobs have left: temporary files, dead locks, logs, empty folders.
-
-    Their paths are returned.
+    """Remove what killed processes and ended SLURM jobs have left, and return the paths: temporary files, locks, logs.
 
     Folders of runs that are at work are left alone, and so is everything that vhbench did not make.
 

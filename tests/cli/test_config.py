@@ -99,3 +99,12 @@ def test_a_dry_run_foretells_times_from_like_runs(run_tiny, out):
     assert times[0] == "-" and times[2:] == ["unknown", "unknown"]
     assert re.fullmatch(r"[\d.]+ s", times[1])
     assert lines[-1] == f"3 of 4 runs to do, one after the other about {times[1]} and the unknown time of 2."
+
+
+def test_a_dry_run_says_how_far_an_interrupted_run_is_and_why_one_failed(run_tiny, out):
+    run_tiny("fake,fake-nan-loss", "--epochs", "3")
+    record = next(out.glob("tiny/fake/*/run.json"))
+    record.unlink()
+    text = run_tiny("fake,fake-nan-loss", "--epochs", "3", "--dry-run").out
+    assert re.search(r"fake .* interrupted: epoch 3/3, loss 0.125, .* +run\n", text)
+    assert re.search(r"fake-nan-loss .* failed: The loss became nan in epoch 1 of 2: .* +keep\n", text)

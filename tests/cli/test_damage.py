@@ -148,6 +148,13 @@ def test_a_file_that_was_removed_is_no_damage(run_tiny, vhbench, out):
     assert "fake" in result.out and result.err == ""
 
 
+def test_a_folder_whose_only_run_is_damaged_is_not_called_empty(run_tiny, vhbench, out):
+    run_tiny("fake")
+    next(out.rglob("codes.npz")).write_bytes(b"damaged")
+    result = vhbench("status", "--out", out)
+    assert "is damaged" in result.out and "no runs" not in result.err
+
+
 # checkpoints and logs of interrupted runs
 
 

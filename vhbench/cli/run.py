@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
+from vhbench.cli.status import note
 from vhbench.cli.words import duration
 from vhbench.environment import check_device
 from vhbench.errors import UsageError
@@ -20,10 +21,11 @@ from vhbench.estimate import Estimates
 from vhbench.grid_file import GridFile, read_grid_file
 from vhbench.grids import keep_grid
 from vhbench.launch import check_options, launcher_options
+from vhbench.overview import unfinished
 from vhbench.plan import Cell, Grid, check_rerun, plan, to_do
 from vhbench.registry import Registry
 from vhbench.report.rows import Choice, Row, rows
-from vhbench.store import Record, Store
+from vhbench.store import RECORD, Record, Store
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -196,7 +198,7 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
             cell.spec.seed,
             cell.spec.budget["epochs"] or "-",
             _estimate(chosen[cell.spec.id]) if cell.spec.id in chosen else "-",
-            cell.state + (f" ({cell.record.data['reason']})" if cell.record and cell.record.data["reason"] else ""),
+            _state(cell, store),
             "run" if cell.spec.id in chosen else "keep",
         ]
         for cell in cells
@@ -211,6 +213,17 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
     if 0 < len(known) < len(chosen):
         total += f" and the unknown time of {len(chosen) - len(known)}"
     return f"{table}\n\n{total}."
+
+
+def _state(cell: Cell, store: Store) -> str:
+    """Return a run's state with its reason or its epoch."""
+    folder = store.path(cell.spec)
+    begun = cell.state == "missing" and folder.is_dir() and not (folder / RECORD).exists()
+    if begun or cell.state == "running":
+        run = unfinished(folder, cell.spec.budget["epochs"])
+        return run.state + note(run)
+    reason = cell.record.data["reason"] if cell.record else None
+    return f"{cell.state}: {reason}" if reason else cell.state
 
 
 def _estimate(seconds: float | None) -> str:

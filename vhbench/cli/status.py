@@ -44,7 +44,7 @@ def command(out: Path, plugins: Sequence[Path], watch: bool, tidy_up: bool) -> N
     states, problems = survey(Store(out), fingerprints)
     if text := _text(states, problems):
         click.echo(text)
-    if not states:
+    if not states and not problems:
         click.echo(f"There are no runs in {out}.", err=True)
 
 
@@ -101,14 +101,15 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
     lines = [[*key, *(counts[(*key, state)] or "" for state in shown)] for key in keys]
     found = [tabulate(lines, ["protocol", "method", *shown], tablefmt="plain")] if lines else []
     for kind in (("failed", "skipped"), ("running", "interrupted")):
-        found += [f"{run.state}: {run.folder}{_note(run)}" for run in states if run.state in kind]
+        found += [f"{run.state}: {run.folder}{note(run)}" for run in states if run.state in kind]
     for grid, count in Counter(run.grid for run in states if run.grid).items():
         words = f"--config {shlex.quote(str(grid))} --out {shlex.quote(str(grid.parent.parent))}"
         found.append(f"waiting: {count}; vhbench run {words} starts them")
     return "\n".join([*found, *problems])
 
 
-def _note(run: RunState) -> str:
+def note(run: RunState) -> str:
+    """Return what stands behind a run's state: its reason or its epoch, after a colon."""
     if run.reason:
         return f": {run.reason}"
     return f": epoch {describe_epoch(run.epoch)}" if run.epoch else ""
