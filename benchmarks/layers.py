@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 FRAMES, STEPS, DIM, CHANNELS, KERNEL, STRIDE, HIDDEN = 25, 10, 4096, 512, 7, 2, 256
-QUICK_BATCH, QUICK_SIDE, SIDE = 2, 512, 4096
+QUICK_SIDE, SIDE = 512, 4096  # of the square matrices of the bound
+QUICK = {"batch": 2, "repeat": 1}
 
 
 def milliseconds(layer: nn.Module, x: torch.Tensor, bf16: bool, repeat: int) -> float:
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeat", type=int, default=3)
-    args = parser.parse_args()
+    args = machine.parse(parser, QUICK)
     machine.start(args, "torch", device=args.device)
     import torch
     from torch import nn
@@ -68,10 +69,9 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    batch, args.repeat = (QUICK_BATCH, 1) if args.quick else (args.batch, args.repeat)
-    print(f"batch {batch}, best of {args.repeat}, milliseconds")
-    frames = torch.randn(batch, FRAMES, DIM, device=device)
-    steps = torch.randn(batch, STEPS, CHANNELS, device=device)
+    print(f"batch {args.batch}, best of {args.repeat}, milliseconds")
+    frames = torch.randn(args.batch, FRAMES, DIM, device=device)
+    steps = torch.randn(args.batch, STEPS, CHANNELS, device=device)
     cases = [
         (
             "TemporalConv",
@@ -92,7 +92,7 @@ def main() -> None:
         for name, ours, theirs in cases:
             bf16 = dtype == torch.bfloat16
             mine, other = (milliseconds(layer.to(device), x, bf16, args.repeat) for layer, x in (ours, theirs))
-            bound = 3000 * operations(batch)[name] / rate
+            bound = 3000 * operations(args.batch)[name] / rate
             row = mine, other, machine.ratio(other, mine), bound, machine.share(bound, mine)
             table.row(f"{name}, {precision}", *row)
         print(f"  bound: torch multiplies {side} x {side} matrices at {rate / 1e9:,.0f} GFLOP/s in {precision}")

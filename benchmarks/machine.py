@@ -38,6 +38,21 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def parse(parser: argparse.ArgumentParser, quick: Mapping[str, Any]) -> argparse.Namespace:
+    """Parse the command line; `quick` are the defaults with `--quick`."""
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**quick)
+    return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    """Read comma-separated whole numbers, as an option's type."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes whole numbers separated by commas, not {text!r}") from None
+
+
 def cpu_count() -> int:
     """Return how many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -175,7 +190,9 @@ def _text(cell: float | str | None) -> str:
 
 
 def ratio(alternative: float, ours: float) -> str:
-    """Return how many times as long the alternative takes."""
+    """Return how many times as long the alternative takes; "-" where ours is too short to tell."""
+    if ours <= 0:
+        return "-"
     return f"{alternative / ours:.1f}x" if alternative < 100 * ours else f"{alternative / ours:,.0f}x"
 
 

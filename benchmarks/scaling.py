@@ -43,10 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--figure", type=Path, help="an .svg to draw; its figures go beside it as .csv")
     parser.add_argument("--only-ours", action="store_true", help="leave out faiss, which takes most of the time")
     parser.add_argument("--measure", nargs=3, metavar=("WHAT", "ITEMS", "FOLDER"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return machine.parse(parser, QUICK)
 
 
 def measure(what: str, items: int, queries: int, bits: int, folder: Path) -> dict[str, Any]:

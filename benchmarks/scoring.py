@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 KS = (5, 20, 40, 60, 80, 100)
 CLASSES = 239
 BLOCK = 1 << 16  # codes made at a time
-QUICK = {"queries": 1000, "database": 5000, "bits": "16,64", "dense": 1000, "repeat": 1}
+QUICK = {"queries": 1000, "database": 5000, "bits": [16, 64], "dense": 1000, "repeat": 1}
 NO_FAISS = 'faiss is not installed, so that its column stays empty: pip install "vhbench[bench]"'
 
 
@@ -42,15 +42,12 @@ def parse() -> argparse.Namespace:
     parser = machine.options(__doc__)
     parser.add_argument("--queries", type=int, default=45_600)
     parser.add_argument("--database", type=int, default=45_600)
-    parser.add_argument("--bits", default="16,64,128")
+    parser.add_argument("--bits", type=machine.numbers, default=[16, 64, 128])
     parser.add_argument("--labels", choices=("single", "multi"), default="single", help="multi: 1 to 3 of 239 each")
     parser.add_argument("--dense", type=int, default=10_000, help="queries and items of the dense way; 0 to skip it")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only-ours", action="store_true", help=argparse.SUPPRESS)  # the fresh process for memory
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return machine.parse(parser, QUICK)
 
 
 def make_data(n: int, bits: int, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +141,7 @@ def bound_seconds(pairs: int, queries: int, items: int, bits: int, bandwidth: fl
     return max(pairs * words / popcounts, nbytes / bandwidth)
 
 
-def beside_faiss(args: argparse.Namespace, all_bits: list[int], faiss_there: bool) -> None:
+def beside_faiss(args: argparse.Namespace, faiss_there: bool) -> None:
     """Print ours, faiss and the bound for each code length."""
     from vhbench.benchmarks import bounds
     from vhbench.scoring.kernel import lane_dtype
@@ -155,7 +152,7 @@ def beside_faiss(args: argparse.Namespace, all_bits: list[int], faiss_there: boo
     columns = ("ours s", "faiss s", "faiss/ours", "ours cpu", "faiss cpu", "by cpu", "bound s", "of bound", "peak MB")
     table = machine.Table("bits", *columns, width=4)
     compile_s, rates = 0.0, {}
-    for bits in all_bits:
+    for bits in args.bits:
         codes, labels = make_data(n, bits, args.labels)
         compile_s += machine.best_of(1, ours, 64, codes[:64], labels[:64]).wall
         lane = lane_dtype(bits)
@@ -177,12 +174,12 @@ def beside_faiss(args: argparse.Namespace, all_bits: list[int], faiss_there: boo
     print(f"Not in these times: {compile_s:.1f} s of first calls (compiling, or loading what was compiled before).")
 
 
-def beside_dense(args: argparse.Namespace, all_bits: list[int]) -> None:
+def beside_dense(args: argparse.Namespace) -> None:
     """Print ours and the dense way for each code length."""
     print(f"\n{args.dense:,} queries x {args.dense:,} items")
     columns = ("ours s", "dense s", "dense/ours", "ours cpu", "dense cpu", "by cpu")
     table = machine.Table("bits", *columns, width=4)
-    for bits in all_bits:
+    for bits in args.bits:
         codes, labels = make_data(args.dense, bits, args.labels)
         mine = machine.best_of(args.repeat, ours, args.dense, codes, labels)
         theirs = machine.best_of(1, dense, codes, labels)
@@ -193,10 +190,9 @@ def beside_dense(args: argparse.Namespace, all_bits: list[int]) -> None:
 def main() -> None:
     """Run and print the comparison."""
     args = parse()
-    all_bits = [int(bits) for bits in args.bits.split(",")]
     if args.only_ours:
         machine.set_threads(args.threads)
-        ours(args.queries, *make_data(max(args.queries, args.database), all_bits[0], args.labels))
+        ours(args.queries, *make_data(max(args.queries, args.database), args.bits[0], args.labels))
         print(machine.peak_mb())
         return
     machine.start(args, "numpy", "numba", "faiss-cpu")
@@ -206,9 +202,9 @@ def main() -> None:
         print(NO_FAISS, file=sys.stderr)
     else:
         faiss.omp_set_num_threads(args.threads)
-    beside_faiss(args, all_bits, "faiss" in sys.modules)
+    beside_faiss(args, "faiss" in sys.modules)
     if args.dense:
-        beside_dense(args, all_bits)
+        beside_dense(args)
 
 
 if __name__ == "__main__":

@@ -49,10 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--methods", default="itq,pcah,sh,agh,mfh")
     parser.add_argument("--measure", metavar="WHAT", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return machine.parse(parser, QUICK)
 
 
 def make_file(path: Path, videos: int) -> None:
