@@ -43,10 +43,13 @@ ReturnToService=2
 KillWait=2
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=0
 SlurmctldParameters=preempt_send_user_signal
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=short Nodes={host} MaxTime=10 State=UP
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime=60 State=UP
+PartitionName=short Nodes={host} MaxTime=10 PriorityTier=1 State=UP
+PartitionName=urgent Nodes={host} PriorityTier=2 PreemptMode=OFF State=UP
 """
 
 

@@ -120,14 +120,16 @@ def test_a_preempted_run_continues_from_its_checkpoint_to_the_same_codes(cluster
     assert command(*words)[0] == 0
     cluster.wait_for(lambda: len(epochs(out)) >= 2)
     (job,) = cluster.jobs()
-    cluster.ask("scancel", "--signal=USR2", job)
-    cluster.wait_for(lambda: list(out.rglob("state.pt")) and cluster.jobs() == {job: "PENDING"})
-    kept = len(epochs(out))
-    assert 2 <= kept < EPOCHS, "it ended with the epoch that it was in"
-    cluster.wait_for(lambda: len(epochs(out)) > kept)
-    cluster.ask("scontrol", "requeue", job)  # as SLURM does without a warning
+    cluster.ask("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true")
+    cluster.wait_for(lambda: "Requeued job" in logs(out))
+    (log,) = out.rglob("train.jsonl")
+    kept = log.read_text()
+    assert list(out.rglob("state.pt")) and kept.count("\n") < EPOCHS, "it ended after the epoch that it was in"
+    cluster.wait_for(lambda: len(epochs(out)) > kept.count("\n"))
+    cluster.ask("scontrol", "requeue", job)  # as SLURM does where it gives no warning
     cluster.wait_for(lambda: not cluster.jobs())
-    assert logs(out).count("Starting with") == 3 and "Requeued job" in logs(out)
+    assert logs(out).count("Starting with") == 3
+    assert log.read_text().startswith(kept), "no epoch was trained again: their times are the same"
     made = tmp_path / "undisturbed"
     run("small-net", tiny, 8, plugins=[SMALL_NET], epochs=EPOCHS, device="cpu", out=made)
     (record,), (other,) = records(out).values(), records(made).values()
