@@ -4,11 +4,14 @@ import json
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from pickletools import genops
 from types import SimpleNamespace
 
 import pytest
 
+from vhbench import run
+from vhbench.checkpoint import Checkpoint
 from vhbench.errors import UsageError
 from vhbench.launch import queue, slurm
 from vhbench.launch.resources import Resources, read_resources, resources_of
@@ -17,6 +20,8 @@ from vhbench.plan import Grid, plan
 from vhbench.registry import Registry
 from vhbench.runner import Observer, Settings, Sources, Work
 from vhbench.store import Store
+
+SMALL_NET = Path(__file__).parent.parent / "cli" / "plugins" / "small_net.py"
 
 # resources
 
@@ -109,6 +114,18 @@ def test_impossible_options_are_refused(run_tiny, option):
 def test_its_options_belong_to_it(run_tiny):
     found = run_tiny("fake", "--launcher", "local", "--partition", "gpu")
     assert found.code == 2 and "option of the launcher local 'partition'" in found.error
+
+
+def test_they_may_stand_in_a_grid_file(vhbench, tiny, fake_methods, out, tmp_path):
+    file = tmp_path / "grid.toml"
+    file.write_text(
+        f'method = "fake"\nprotocol = "{tiny}"\nbits = 8\nplugin = "{fake_methods}"\nlauncher = "slurm"\nwait = true\n'
+        'partition = "gpu"\ntime-limit = "2h"\ngpus-per-run = 1\nresources = "nowhere.toml"\n'
+    )
+    found = vhbench("run", "--config", file, "--out", out)
+    assert found.code == 2 and "Cannot read the resources file nowhere.toml" in found.err
+    file.write_text(file.read_text().replace("wait = true", 'wait = "yes"'))
+    assert "wait takes true or false." in vhbench("run", "--config", file, "--out", out).error
 
 
 # without SLURM
@@ -241,6 +258,15 @@ def test_a_run_with_a_gpu_computes_on_it_unless_told_otherwise(planned):
 
 def test_slurm_warns_a_job_before_its_end_and_leaves_it_most_of_its_time():
     assert [warning(limit) for limit in (60, 120, 360, 14400)] == [15, 30, 90, 90]
+
+
+def test_a_run_that_is_to_end_does_so_after_its_epoch_with_a_checkpoint(tiny, out, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "stopping", True)
+    with pytest.raises(KeyboardInterrupt):
+        run("small-net", tiny, 8, plugins=[SMALL_NET], epochs=3, device="cpu", out=out)
+    (log,) = out.rglob("train.jsonl")
+    assert log.read_text().count("\n") == 1 and log.with_name("checkpoint").joinpath("state.pt").exists()
+    assert not log.with_name(".lock").exists()
 
 
 def test_what_submitit_pickles_names_a_class_and_plain_values():
