@@ -105,7 +105,7 @@ def share_in_cache(path: Path) -> float:
         first = ctypes.c_char.from_buffer(memory)
         failed = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(first)), len(memory), states)
         del first
-        return float("nan") if failed else np.count_nonzero(np.frombuffer(states, np.uint8) & 1) / pages
+        return float("nan") if failed else sum(state & 1 for state in states) / pages
 
 
 def _seconds_on(device: str, function: Callable[[], Any]) -> float:
@@ -142,7 +142,7 @@ def _add_distances(typingctx: Any, query: Any, words: Any, totals: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         name, kind = f"llvm.ctpop.v{vector.count}i{width}", ir.FunctionType(vector, [vector])
-        popcount = cgutils.get_or_insert_function(builder.module, kind, name)
+        popcount = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
         load_words, _ = vectors(context, builder, signature.args[1], args[1], vector)
         load, store = vectors(context, builder, signature.args[2], args[2], vector)
         one = builder.insert_element(ir.Constant(vector, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vhbench.benchmarks import machine
@@ -151,16 +152,18 @@ def beside_faiss(args: argparse.Namespace, faiss_there: bool) -> None:
     bandwidth = bounds.memory_bandwidth()
     columns = ("ours s", "faiss s", "faiss/ours", "ours cpu", "faiss cpu", "by cpu", "bound s", "of bound", "peak MB")
     table = machine.Table("bits", *columns, width=4)
-    compile_s, rates = 0.0, {}
+    compile_s = 0.0
+    rates: dict[str, float] = {}
     for bits in args.bits:
         codes, labels = make_data(n, bits, args.labels)
         compile_s += machine.best_of(1, ours, 64, codes[:64], labels[:64]).wall
         lane = lane_dtype(bits)
         rates[lane.name] = rates.get(lane.name) or bounds.popcount_rate(lane)
         found: list[Scores] = []
-        contestants = {"ours": lambda c=codes, y=labels, f=found: f.append(ours(args.queries, c, y))}
+        contestants: dict[str, Callable[[], object]] = {}
+        contestants["ours"] = lambda c=codes, y=labels, f=found: f.append(ours(args.queries, c, y))  # type: ignore[misc]
         if faiss_there:
-            contestants["faiss"] = lambda c=codes: faiss_top_100(args.queries, c)
+            contestants["faiss"] = lambda c=codes: faiss_top_100(args.queries, c)  # type: ignore[misc]
         times = machine.take_turns(contestants, args.repeat)
         mine, theirs = times["ours"], times.get("faiss")
         bound = bound_seconds(pairs_counted(found[0]), args.queries, n, bits, bandwidth, rates[lane.name])

@@ -114,7 +114,7 @@ def script(name: str, path: Path, bits: int) -> np.ndarray:
 
     means = load(path).mean(axis=1)
     if name == "agh":
-        return (
+        return np.asarray(
             KMeans(min(ANCHORS, len(means) // 2), n_init=1, max_iter=ROUNDS, random_state=0).fit(means).cluster_centers_
         )
     projected = PCA(bits).fit_transform(means)
@@ -124,7 +124,7 @@ def script(name: str, path: Path, bits: int) -> np.ndarray:
             left, _, right = np.linalg.svd(np.sign(projected @ rotation).T @ projected)
             rotation = right.T @ left.T
         projected = projected @ rotation
-    return projected > 0
+    return np.asarray(projected > 0)
 
 
 def load(path: Path) -> np.ndarray:
@@ -133,17 +133,21 @@ def load(path: Path) -> np.ndarray:
     import numpy as np
 
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        loaded: np.ndarray = np.load(path, allow_pickle=False)
+        return loaded
     with h5py.File(path) as file:
         (name,) = file
-        return file[name][:]
+        features: np.ndarray = file[name][:]
+        return features
 
 
 def in_process(what: str, args: argparse.Namespace) -> dict[str, Any]:
     """Call `measure` in a fresh process."""
     options = ["--measure", what, "--file", args.file, "--bits", args.bits, "--threads", args.threads]
     words = [sys.executable, "-m", "vhbench.benchmarks.shallow", *map(str, options)]
-    return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def main() -> None:
