@@ -63,7 +63,7 @@ def run(
         out: results folder.
         device: "auto", "cpu" or "cuda:N".
         deterministic: use deterministic GPU kernels.
-        launcher: how runs are worked off, "inline" or "local".
+        launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
         rerun: "missing", "failed", "stale" or "all".
         plugins: Python files with further methods.
         **launcher_options: the launcher's own, e.g. workers=2, gpus=[0, 1], time_limit=3600 (seconds).
@@ -210,7 +210,7 @@ def reproduce(
         out: results folder.
         device: "auto", "cpu" or "cuda:N".
         deterministic: use deterministic GPU kernels.
-        launcher: how runs are worked off, "inline" or "local".
+        launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
         rerun: "missing", "failed", "stale" or "all".
         plugins: Python files with further methods.
         published: folder of published numbers in the form of `results/published`, which is the default.
