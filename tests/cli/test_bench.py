@@ -50,7 +50,7 @@ def test_scoring_shows_ours_beside_faiss_the_dense_way_and_the_bound(vhbench, tm
         assert column in header
     ours, faiss, ratio = lines[lines.index(header) + 1].split()[1:4]
     assert float(ratio.rstrip("x")) == pytest.approx(float(faiss) / float(ours), rel=0.05, abs=0.06)
-    assert "bits     ours s    dense s  dense/ours" in result.out
+    assert "bits     ours s    dense s  dense/ours     by cpu  released s" in result.out
     assert any(line.startswith("machine: ") for line in lines)
     assert "Small sizes (--quick)" in result.out
     assert (tmp_path / "kept.txt").read_text() == result.out
