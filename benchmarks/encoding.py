@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vhbench.benchmarks import machine
-from vhbench.benchmarks.training import DIM, QUICK_DIM, made_up
+from vhbench.benchmarks.training import DIM, made_up
 
 if TYPE_CHECKING:
     from vhbench.method import Method
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 BATCH = 256
 TRAIN = 128  # videos; enough for every method to learn 64 bits
 LENGTHS = (8, 16, 32, 64)
+QUICK = {"videos": 128, "dim": 256, "repeat": 1}
 
 
 def plain(method: NeuralMethod, path: Path, device: str) -> None:
@@ -122,8 +123,9 @@ def main() -> None:
     parser.add_argument("--method", default="uvvh,ssth,bl1,itq", help="names, comma-separated")
     parser.add_argument("--videos", type=int, default=1024)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dim", type=int, default=DIM, help="feature dimensions a frame")
     parser.add_argument("--repeat", type=int, default=3)
-    args = parser.parse_args()
+    args = machine.parse(parser, QUICK)
     machine.start(args, "torch", device=args.device)
     import numpy as np
     import torch
@@ -131,8 +133,7 @@ def main() -> None:
     from vhbench.videos import VideoSet
 
     torch.set_num_threads(args.threads)
-    dim, videos = (QUICK_DIM, 128) if args.quick else (DIM, args.videos)
-    repeat = 1 if args.quick else args.repeat
+    dim, videos, repeat = args.dim, args.videos, args.repeat
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
         features = made_up(videos, dim)

@@ -62,9 +62,9 @@ def epochs_of(
         for rows, batch in loader:
             if len(rows) == 1:
                 continue
-            loss = sum(method.loss(module, batch.to(device), Moment(epoch, epochs, rows)).values())
+            loss = torch.stack([*method.loss(module, batch.to(device), Moment(epoch, epochs, rows)).values()]).sum()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())
         yield float(np.mean(losses))
@@ -106,17 +106,17 @@ class _ChannelsFirst(nn.Module):
         self.layer = layer
 
     @property
-    def bias(self) -> torch.Tensor:
-        return self.layer.bias  # type: ignore[return-value]
+    def bias(self) -> Any:
+        return self.layer.bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.layer(x.transpose(1, 2)).transpose(1, 2)
 
 
 class _Hidden(nn.LSTM):
     """torch's LSTM, hidden states only."""
 
-    def forward(self, x: torch.Tensor) -> Any:
+    def forward(self, x: torch.Tensor) -> Any:  # type: ignore[override]
         return super().forward(x)[0]
 
 
@@ -127,5 +127,5 @@ class _ReadOut(nn.Linear):
         with torch.no_grad():
             self.bias.view(-1, len(mean)).copy_(mean)
 
-    def error(self, hidden: torch.Tensor, target: Target) -> torch.Tensor:
+    def error(self, hidden: torch.Tensor, target: Target) -> Any:
         return (target.rows - self(hidden)).square().sum(1).mean()

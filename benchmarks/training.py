@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vhbench.benchmarks import machine
+from vhbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from vhbench.training import NeuralMethod
 
 FRAMES, DIM = 25, 4096
-QUICK_DIM = 256
-SIDE, QUICK_SIDE = 4096, 512
+QUICK = {"videos": 64, "dim": 256, "side": 512}
 VARIANTS = "uvh,uvvh-1"  # the same network and the same operations as uvvh
 
 
@@ -45,6 +45,16 @@ def neural_methods(names: str | None) -> list[MethodEntry]:
         return [registry.method(name) for name in names.split(",")]
     entries = [entry for entry in registry.methods() if not entry.broken and entry.name not in VARIANTS.split(",")]
     return [entry for entry in entries if issubclass(entry.load(), NeuralMethod)]
+
+
+def make(entry: MethodEntry, bits: int) -> NeuralMethod:
+    """Return an unfitted method; UsageError where it trains no network."""
+    from vhbench.training import NeuralMethod
+
+    method = entry.make(bits)
+    if not isinstance(method, NeuralMethod):
+        raise UsageError(f"{entry.name} trains no network: `vhbench bench shallow` measures it.")
+    return method
 
 
 def made_up(videos: int, dim: int) -> np.ndarray:
@@ -86,8 +96,10 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--bits", type=int, default=64)
+    parser.add_argument("--dim", type=int, default=DIM, help="feature dimensions a frame")
+    parser.add_argument("--side", type=int, default=4096, help="of the square matrices that give the bound")
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
+    args = machine.parse(parser, QUICK)
     machine.start(args, "torch", device=args.device)
     import torch
 
@@ -95,9 +107,7 @@ def main() -> None:
     from vhbench.cost import measure
 
     torch.set_num_threads(args.threads)
-    dim = QUICK_DIM if args.quick else DIM
-    side = QUICK_SIDE if args.quick else SIDE
-    videos = 64 if args.quick else args.videos
+    dim, side, videos = args.dim, args.side, args.videos
     features = made_up(videos, dim)
     dtypes = {"float32": torch.float32, "bf16": torch.bfloat16}
     rates = {name: bounds.matmul_rate(side, side, side, dtype, args.device) for name, dtype in dtypes.items()}
@@ -111,12 +121,12 @@ def main() -> None:
     for entry in neural_methods(args.method):
         settings = features, args.epochs, args.device
         loops = [
-            timed(plain.epochs_of(entry.make(args.bits), *settings, change))
+            timed(plain.epochs_of(make(entry, args.bits), *settings, change))
             for change in (plain.same, plain.torch_layers)
         ]
-        flops = max(measure(entry.make(args.bits), FRAMES, dim).training.flops or (0,))
+        flops = max(measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,))
         for precision, rate in rates.items():
-            seconds, loss = ours(entry.make(args.bits), *settings, precision)
+            seconds, loss = ours(make(entry, args.bits), *settings, precision)
             bound = 1 / max(flops / rate, 4 * FRAMES * dim / bandwidth)
             mine, others = videos / seconds, [videos / each for each, _ in loops]
             cells = [cell for other in others for cell in (other, machine.ratio(mine, other))]
