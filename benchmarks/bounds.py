@@ -103,7 +103,9 @@ def share_in_cache(path: Path) -> float:
         pages = -(-len(memory) // mmap.PAGESIZE)
         states = (ctypes.c_ubyte * pages)()
         first = ctypes.c_char.from_buffer(memory)
-        failed = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(first)), len(memory), states)
+        failed = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(memory)), states
+        )
         del first
         return float("nan") if failed else sum(state & 1 for state in states) / pages
 

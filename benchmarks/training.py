@@ -124,7 +124,7 @@ def main() -> None:
             timed(plain.epochs_of(make(entry, args.bits), *settings, change))
             for change in (plain.same, plain.torch_layers)
         ]
-        flops = max(measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,))
+        flops = min(measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,))
         for precision, rate in rates.items():
             seconds, loss = ours(make(entry, args.bits), *settings, precision)
             bound = 1 / max(flops / rate, 4 * FRAMES * dim / bandwidth)
