@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from vhbench.errors import UsageError, VhbenchError
 
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-BUSY = 0.25  # load a CPU before a part starts, from which on its wall clock is not to be trusted
+BUSY = 0.1  # share of all CPUs' time that others take, from which on a part's wall clock is not to be trusted
+LOOK = 0.5  # seconds in which that is measured
 
 
 class Timing(NamedTuple):
@@ -70,7 +71,7 @@ def start(args: argparse.Namespace, *packages: str, device: str = "cpu") -> None
         UsageError: `--threads` is below 1.
     """
     set_threads(args.threads)
-    load = os.getloadavg()[0]
+    busy = busy_share()
     where = f"{cpu_name()}, {args.threads} of {cpu_count()} CPUs in use"
     if device.startswith("cuda"):
         import torch
@@ -79,11 +80,28 @@ def start(args: argparse.Namespace, *packages: str, device: str = "cpu") -> None
     versions = [f"Python {platform.python_version()}", *map(_with_version, packages)]
     print(f"machine: {where}")
     print(f"versions: {', '.join(versions)}")
-    if load > BUSY * cpu_count():
-        print(f"Other work is running (load {load:.1f}): wall clock times are too long, their ratios indicative only.")
+    if busy > BUSY:
+        taken = f"it takes {100 * busy:.0f} % of the CPUs"
+        print(f"Other work is running ({taken}): wall clock times are too long, their ratios indicative only.")
     if args.quick:
         print("Small sizes (--quick): a first look, not figures to quote.")
     print(flush=True)
+
+
+def busy_share() -> float:
+    """Return which part of all CPUs' time other processes take just now; 0 where the system does not say."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    before = _idle_and_all(stat)
+    time.sleep(LOOK)
+    idle, whole = (now - then for now, then in zip(_idle_and_all(stat), before, strict=True))
+    return 1 - idle / whole if whole else 0.0
+
+
+def _idle_and_all(stat: Path) -> tuple[int, int]:
+    ticks = [int(word) for word in stat.read_text().partition("\n")[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def set_threads(threads: int) -> None:
