@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vhbench.checkpoint import Checkpoint
 from vhbench.launch import worker
 from vhbench.launch.connection import THREAD_VARIABLES
 from vhbench.launch.watching import reason_of, tail
+from vhbench.record import RECORD
 
 TICK = 0.1  # seconds between looks at the run's process
 WARNING = 90.0  # seconds before a job's end at which SLURM says so, where its time is long enough for that
@@ -125,13 +127,13 @@ def _folder(job: Mapping[str, Any]) -> Path:
 
 
 def _record(job: Mapping[str, Any]) -> Path:
-    return _folder(job) / "run.json"
+    return _folder(job) / RECORD
 
 
 def _written(job: Mapping[str, Any]) -> int | None:
     """Return when the run's checkpoint was written."""
     try:
-        return (_folder(job) / "checkpoint" / "state.pt").stat().st_mtime_ns
+        return Checkpoint(_folder(job) / "checkpoint", "").path.stat().st_mtime_ns
     except OSError:
         return None
 
