@@ -58,7 +58,9 @@ def assert_same_results(a, b):
     assert one == other
 
 
-def assert_nothing_left_over(out):
+def assert_nothing_left_over(start, out):
+    """A process killed just after its record was written leaves a lock, which the next one has no cause to touch."""
+    assert start("status", "--tidy", "--out", out).end() == 0
     assert not [path for path in out.rglob("*") if path.name.startswith(".") or path.name == "checkpoint"]
 
 
@@ -86,7 +88,7 @@ def test_killed_at_random_moments_and_started_again_it_gives_the_same_codes(star
     moments.append((lambda: has_file(killed, "codes.npz"), 0.0))
     assert kill_until_done(start, words, killed, moments) >= 5
     assert_same_results(undisturbed, killed)
-    assert_nothing_left_over(killed)
+    assert_nothing_left_over(start, killed)
 
 
 @pytest.mark.slow
@@ -99,7 +101,7 @@ def test_killed_forty_times_at_wholly_random_moments_it_gives_the_same_codes(sta
     moments = [(lambda: True, rng.uniform(0, took)) for _ in range(40)]
     kill_until_done(start, words, killed, moments)
     assert_same_results(undisturbed, killed)
-    assert_nothing_left_over(killed)
+    assert_nothing_left_over(start, killed)
 
 
 def test_a_killed_run_continues_where_its_checkpoint_is(start, words, tmp_path):
@@ -136,4 +138,4 @@ def test_the_real_uvvh_killed_once_gives_the_same_codes(start, tiny, tmp_path):
     assert start(*words, "--out", undisturbed).end() == 0
     assert kill_until_done(start, words, killed, [(lambda: has_epochs(killed, 2), 0.0)]) == 1
     assert_same_results(undisturbed, killed)
-    assert_nothing_left_over(killed)
+    assert_nothing_left_over(start, killed)
