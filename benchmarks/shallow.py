@@ -1,29 +1,30 @@
 """Fits of the shallow methods, streamed from a file, beside scikit-learn on the loaded file.
 
     python -m vhbench.benchmarks.shallow [--file FILE] [--scale 0.2] [--bits 64] [--methods itq,pcah,sh,agh,mfh]
-        [--threads N] [--quick]
+        [--cold] [--threads N] [--quick]
 
 - ours: `fit` of the method on a feature file, 25 frames x 4096 dimensions of float32 a video; without --file made up,
-  --scale times as many videos as FCVID's 45,585. The file is in the page cache, as the first line says.
+  --scale times as many videos as FCVID's 45,585. The file is in the page cache, as the first line says, or with
+  --cold dropped from it before each reading, which needs a file on a real disk.
 - script: what released scripts do: load the file, average frames, then scikit-learn's PCA (`pcah`, `sh`), PCA and a
-  plain numpy ITQ (`itq`), or scikit-learn's KMeans with as many clusters and iterations (`agh`). mfh has none.
-- bound: `dd` reads the bytes once (mfh reads them twice, and dd then counts twice). "reading" is the share of it that
-  vhbench's reading reaches when nothing is learnt, "fit" that of the whole fit.
+  plain numpy ITQ (`itq`), or scikit-learn's KMeans with as many clusters and iterations (`agh`). mfh has none, and
+  none is run on a file that would fill half of the memory.
+- bounds: `dd` reads the bytes once (mfh reads them twice, and dd then, too); "products" are the operations that
+  `describe` states, at the rate of large square matrices in float32. "reading" is the share of dd's speed that
+  vhbench's reading reaches when nothing is learnt, "fit" the share of the larger bound that the whole fit reaches.
 
-Each figure is of a fresh process; peak memory has the interpreter and the libraries in it. A fit is also timed on half
-of the videos, and what it takes beyond reading split into a part that grows with the file and one that does not
-(eigenvectors, k-means of a sample, rotations). The second table puts these together for all of FCVID; it is
-extrapolated and says so. It needs half of the videos to be more than dimensions, as from --scale 0.2 on. Keep the
-machine idle.
+Each figure is of a fresh process; peak memory has the interpreter and the libraries in it. Keep the machine idle.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=0.2, help="videos to make up, as a part of FCVID's")
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--methods", default="itq,pcah,sh,agh,mfh")
+    parser.add_argument("--cold", action="store_true", help="drop the file from the page cache before each reading")
     parser.add_argument("--measure", metavar="WHAT", help=argparse.SUPPRESS)
     return machine.parse(parser, QUICK)
 
@@ -65,27 +67,32 @@ def make_file(path: Path, videos: int) -> None:
     out.flush()
 
 
-def measure(what: str, path: Path, bits: int) -> dict[str, float]:
+def measure(what: str, path: Path, bits: int, cold: bool) -> dict[str, float]:
     """Fit once in this process: ours, or the script's way for `script-METHOD`."""
     if what.startswith("script-"):
         import sklearn.cluster
         import sklearn.decomposition  # noqa: F401  not part of the time
 
-        timing = machine.best_of(1, script, what.removeprefix("script-"), path, bits)
-        return {"seconds": timing.wall, "cpu": timing.cpu, "peak_mb": machine.peak_mb()}
+        timing = best_of(1, cold, path, script, what.removeprefix("script-"), path, bits)
+        return {"seconds": timing.wall, "peak_mb": machine.peak_mb()}
     import numpy as np
 
     from vhbench.features import open_features
     from vhbench.videos import VideoSet
 
     videos = VideoSet(open_features([path]))
-    half = videos.subset(np.arange(len(videos) // 2))
     fit_once(what, videos.subset(np.arange(2 * bits)), bits)  # imports
-    fit = machine.best_of(1, fit_once, what, videos, bits)
-    found = {"seconds": fit.wall, "cpu": fit.cpu, "peak_mb": machine.peak_mb()}
-    for name, part in (("", videos), ("half_", half)):
-        found[f"{name}read"] = machine.best_of(2, read, part, what).wall
-    return {**found, "half_seconds": machine.best_of(1, fit_once, what, half, bits).wall}
+    fit, peak = best_of(1, cold, path, fit_once, what, videos, bits), machine.peak_mb()
+    reading = best_of(1 if cold else 2, cold, path, read, videos, what)
+    return {"seconds": fit.wall, "peak_mb": peak, "read": reading.wall}
+
+
+def best_of(repeat: int, cold: bool, path: Path, function: Callable[..., Any], *args: Any) -> machine.Timing:
+    """Time a function that reads the file; with `cold` the system has forgotten the file before."""
+    from vhbench.benchmarks import bounds
+
+    before = (lambda: bounds.drop_from_cache(path)) if cold else None
+    return machine.take_turns({"": lambda: function(*args)}, repeat, before)[""]
 
 
 def fit_once(name: str, videos: VideoSet, bits: int) -> None:
@@ -144,6 +151,7 @@ def load(path: Path) -> np.ndarray:
 def in_process(what: str, args: argparse.Namespace) -> dict[str, Any]:
     """Call `measure` in a fresh process."""
     options = ["--measure", what, "--file", args.file, "--bits", args.bits, "--threads", args.threads]
+    options += ["--cold"] if args.cold else []
     words = [sys.executable, "-m", "vhbench.benchmarks.shallow", *map(str, options)]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -155,7 +163,7 @@ def main() -> None:
     args = parse()
     if args.measure:
         machine.set_threads(args.threads)
-        print(json.dumps(measure(args.measure, args.file, args.bits)))
+        print(json.dumps(measure(args.measure, args.file, args.bits, args.cold)))
         return
     machine.start(args, "numpy", "scipy", "scikit-learn")
     with tempfile.TemporaryDirectory() as folder:
@@ -166,58 +174,49 @@ def main() -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print a row a method, and what it would be at FCVID's size."""
+    """Print a row a method."""
     from vhbench.benchmarks import bounds
     from vhbench.features import open_features
     from vhbench.videos import VideoSet
 
     videos = VideoSet(open_features([args.file]))
-    bounds.read_with_dd(args.file)
-    once = machine.best_of(3, bounds.read_with_dd, args.file).wall
+    loads = videos.nbytes < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+    rate = bounds.matmul_rate()
+    if args.cold:
+        bounds.drop_from_cache(args.file)
+    else:
+        bounds.read_with_dd(args.file)
     cached = 100 * bounds.share_in_cache(args.file)
     print(f"{videos}, {videos.nbytes / 1e9:.2f} GB, {cached:.0f} % in the page cache; {args.bits} bits")
-    columns = (
-        "ours s",
-        "script s",
-        "ratio",
-        "read s",
-        "compute s",
-        "bound s",
-        "reading",
-        "fit",
-        "ours MB",
-        "script MB",
-    )
+    columns = ("ours s", "script s", "ratio", "read s", "dd s", "products s", "reading", "fit", "ours MB", "script MB")
     table = machine.Table("method", *columns, width=6)
-    found = {}
     for name in args.methods.split(","):
-        mine = found[name] = in_process(name, args)
-        theirs = in_process(f"script-{name}", args) if name in SCRIPTS else None
-        bound = PASSES.get(name, 1) * once
+        mine = in_process(name, args)
+        theirs = in_process(f"script-{name}", args) if name in SCRIPTS and loads else None
         beside = (theirs["seconds"], machine.ratio(theirs["seconds"], mine["seconds"])) if theirs else (None, None)
-        split = mine["read"], max(0.0, mine["seconds"] - mine["read"]), bound
-        shares = machine.share(bound, mine["read"]), machine.share(bound, mine["seconds"])
-        table.row(
-            name, mine["seconds"], *beside, *split, *shares, mine["peak_mb"], theirs["peak_mb"] if theirs else None
-        )
-    print(f"bound: dd reads {videos.nbytes / 1e9 / once:.2f} GB/s")
-    if len(videos) // 2 > videos.dim:
-        extrapolate(found, videos, once)
+        dd = best_of(1 if args.cold else 3, args.cold, args.file, read_with_dd, args.file, PASSES.get(name, 1)).wall
+        products = operations(name, args.bits, videos) / rate
+        shares = machine.share(dd, mine["read"]), machine.share(max(dd, products), mine["seconds"])
+        peaks = mine["peak_mb"], theirs["peak_mb"] if theirs else None
+        table.row(name, mine["seconds"], *beside, mine["read"], dd, products, *shares, *peaks)
+    print(f"products: {rate / 1e9:,.0f} GFLOP/s in float32")
 
 
-def extrapolate(found: dict[str, dict[str, Any]], videos: VideoSet, once: float) -> None:
-    """Print what the fits would take on all of FCVID."""
-    factor = FCVID / len(videos)
-    print(f"\nEXTRAPOLATED to FCVID's {FCVID:,} videos from these {len(videos):,} and half of them, not measured:")
-    columns = ("fit s", "read s", "compute s", "of it fixed", "bound s", "fit")
-    table = machine.Table("method", *columns, width=6)
-    for name, figures in found.items():
-        whole, half = (figures[f"{p}seconds"] - figures[f"{p}read"] for p in ("", "half_"))
-        growing = max(0.0, 2 * (whole - half)) * factor
-        fixed = max(0.0, 2 * half - whole)
-        reading, bound = figures["read"] * factor, PASSES.get(name, 1) * once * factor
-        total = reading + growing + fixed
-        table.row(name, total, reading, growing + fixed, fixed, bound, machine.share(bound, total))
+def read_with_dd(path: Path, times: int) -> None:
+    """Read the file's bytes so many times."""
+    from vhbench.benchmarks import bounds
+
+    for _ in range(times):
+        bounds.read_with_dd(path)
+
+
+def operations(name: str, bits: int, videos: VideoSet) -> float:
+    """Return the operations of a fit that grow with the videos, as `describe` states them."""
+    from vhbench.registry import Registry
+
+    method: Any = Registry().method(name).make(bits)
+    fit, _ = method.operations(videos.frames, videos.dim)
+    return float(fit * len(videos))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -21,6 +21,7 @@ from vhbench.errors import MethodError
 
 BLOCK = 4096  # points whose distances are computed at a time
 ITERATIONS = 20  # of k-means; anchors need not be at its optimum
+SEEDED = 10  # points a cluster, among which k-means++ chooses where k-means starts
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class AnchorGraph:
 def k_means(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return up to `count` different cluster centres, or the different points themselves where they are no more.
 
+    k-means++ sees a random part of many points: on all it takes longer than k-means itself, for anchors that are 2 %
+    nearer to them.
+
     Args:
         points: shape (n, dim), roughly centred.
         count: clusters.
@@ -114,9 +118,14 @@ def k_means(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     """
     if len(points) > count:
         seed = int(rng.integers(2**31))
+        seeded = points if len(points) <= SEEDED * count else rng.choice(points, SEEDED * count, replace=False)
         # with several threads scikit-learn adds their sums up in the order in which they finish
         with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
-            fitted = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(points)
+            start, _ = kmeans_plusplus(seeded, count, random_state=seed)
+            start = start.astype(np.float32)  # k-means itself takes half the time in float32
+            fitted = KMeans(count, init=start, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(
+                points.astype(np.float32)
+            )
         points = fitted.cluster_centers_
     return np.unique(points.astype(np.float64), axis=0)

@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method, Tags
-from vhbench.methods.projection import mean_of, principal_components, project
+from vhbench.methods.components import principal_components
+from vhbench.methods.projection import mean_of, project
 from vhbench.videos import VideoSet
 
 
@@ -56,7 +57,7 @@ class ITQ(Method):
     def operations(self, frames: int, dim: int) -> tuple[float, float]:
         """Means, scatter, a projection, two products a rotation; encoding projects; see `cost.StatesOperations`."""
         encode = frames * dim + 2 * dim * self.bits
-        return encode + 2 * dim**2 + self.iterations * 4 * self.bits**2, encode
+        return encode + dim**2 + self.iterations * 4 * self.bits**2, encode
 
 
 def learn_rotation(projected: np.ndarray, iterations: int, rng: np.random.Generator) -> np.ndarray:

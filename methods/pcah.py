@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method, Tags
-from vhbench.methods.projection import mean_of, principal_components, project
+from vhbench.methods.components import principal_components
+from vhbench.methods.projection import mean_of, project
 from vhbench.videos import VideoSet
 
 
@@ -55,4 +56,4 @@ class PCAH(Method):
 
     def operations(self, frames: int, dim: int) -> tuple[float, float]:
         """Means and the scatter matrix; encoding projects; see `cost.StatesOperations`."""
-        return frames * dim + 2 * dim**2, frames * dim + 2 * dim * self.bits
+        return frames * dim + dim**2, frames * dim + 2 * dim * self.bits

@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method
-from vhbench.methods.projection import mean_of, principal_components, project
+from vhbench.methods.components import principal_components
+from vhbench.methods.projection import mean_of, project
 from vhbench.videos import VideoSet
 
 
@@ -67,7 +68,7 @@ class SH(Method):
     def operations(self, frames: int, dim: int) -> tuple[float, float]:
         """Means, the scatter matrix, a projection; encoding projects; see `cost.StatesOperations`."""
         encode = frames * dim + 2 * dim * self.bits
-        return encode + 2 * dim**2, encode
+        return encode + dim**2, encode
 
 
 def smoothest_modes(widths: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:

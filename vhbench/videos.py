@@ -81,20 +81,19 @@ class VideoSet:
     def arrays(self, size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Yield arrays of shape (up to `size`, frames, dim), float32; every video once, the last one may be smaller.
 
+        The next array is read in the background while the caller works on this one.
+
         Args:
             size: videos at a time.
             rng: shuffles the videos; None keeps their order.
         """
-        for rows in self._groups(size, rng):
-            yield self._block(rows).astype(np.float32, copy=False)
+        for block in read_ahead(map(self._block, self._groups(size, rng))):
+            yield block.astype(np.float32, copy=False)
 
     def batches(
         self, size: int, rng: np.random.Generator | None = None, *, device: str = "cpu"
     ) -> Iterator[torch.Tensor]:
-        """Yield float32 tensors of shape (up to `size`, frames, dim) on `device`; otherwise as `arrays`.
-
-        The next batch is read in the background while the caller works on this one.
-        """
+        """Yield float32 tensors of shape (up to `size`, frames, dim) on `device`; otherwise as `arrays`."""
         import torch
 
         held = self._features if isinstance(self._features, torch.Tensor) else None

@@ -9,10 +9,11 @@ from sklearn.decomposition import PCA
 from vhbench.errors import MethodError
 from vhbench.method import FitContext
 from vhbench.methods import projection
+from vhbench.methods.components import principal_components
 from vhbench.methods.itq import ITQ, learn_rotation
 from vhbench.methods.lsh import LSH
 from vhbench.methods.pcah import PCAH
-from vhbench.methods.projection import mean_of, principal_components, project
+from vhbench.methods.projection import mean_of, project
 from vhbench.videos import VideoSet
 
 UCF = Path(__file__).parents[3] / "shared" / "data" / "ucf101-14"
