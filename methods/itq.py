@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method, Tags
-from vhbench.methods.components import principal_components
-from vhbench.methods.projection import mean_of, project
+from vhbench.methods.components import mean_frames_and_components
+from vhbench.methods.projection import project
 from vhbench.videos import VideoSet
 
 
@@ -42,9 +42,7 @@ class ITQ(Method):
 
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Find the principal components and their rotation; see `Method.fit`."""
-        means = train.mean_frames()
-        self.mean_ = mean_of(means)
-        components = principal_components(means, self.mean_, self.bits)
+        means, self.mean_, components = mean_frames_and_components(train, self.bits)
         projected = project(means, self.mean_, components)
         self.directions_ = components @ learn_rotation(projected, self.iterations, ctx.rng("rotation"))
         return self
@@ -74,7 +72,7 @@ def learn_rotation(projected: np.ndarray, iterations: int, rng: np.random.Genera
     bits = projected.shape[1]
     rotation, _, _ = np.linalg.svd(rng.standard_normal((bits, bits)))
     for _ in range(iterations):
-        codes = np.where(projected @ rotation >= 0, 1.0, -1.0)
+        codes = 2.0 * (projected @ rotation >= 0) - 1
         left, _, right = np.linalg.svd(codes.T @ projected)
         rotation = right.T @ left.T
     return rotation

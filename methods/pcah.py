@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method, Tags
-from vhbench.methods.components import principal_components
-from vhbench.methods.projection import mean_of, project
+from vhbench.methods.components import mean_frames_and_components
+from vhbench.methods.projection import project
 from vhbench.videos import VideoSet
 
 
@@ -44,9 +44,7 @@ class PCAH(Method):
 
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Find the principal components; see `Method.fit`."""
-        means = train.mean_frames()
-        self.mean_ = mean_of(means)
-        self.directions_ = principal_components(means, self.mean_, self.bits)
+        _, self.mean_, self.directions_ = mean_frames_and_components(train, self.bits)
         return self
 
     def encode(self, videos: VideoSet) -> np.ndarray:

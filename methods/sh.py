@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 
 from vhbench.method import FitContext, Method
-from vhbench.methods.components import principal_components
-from vhbench.methods.projection import mean_of, project
+from vhbench.methods.components import mean_frames_and_components
+from vhbench.methods.projection import project
 from vhbench.videos import VideoSet
 
 
@@ -46,9 +46,8 @@ class SH(Method):
 
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Find the principal components, their ranges and the smoothest modes; see `Method.fit`."""
-        means = train.mean_frames()
-        self.mean_ = mean_of(means)
-        components = principal_components(means, self.mean_, min(self.bits, train.dim, len(train) - 1))
+        count = min(self.bits, train.dim, len(train) - 1)
+        means, self.mean_, components = mean_frames_and_components(train, count)
         projected = project(means, self.mean_, components)
         low, high = projected.min(axis=0), projected.max(axis=0)
         sides, modes = smoothest_modes(high - low, self.bits)

@@ -144,13 +144,25 @@ class VideoSet:
 
     def mean_frames(self) -> np.ndarray:
         """Return each video's mean over its frames: float32, shape (videos, dim). Streams; never holds the set."""
-        size = max(1, BLOCK_BYTES // (4 * self.frames * self.dim))
         means = np.empty((len(self), self.dim), dtype=np.float32)
-        start = 0
-        for array in self.arrays(size):
-            means[start : start + len(array)] = array.mean(axis=1)
-            start += len(array)
+        for _ in self.mean_blocks(1, means):
+            pass
         return means
+
+    def mean_blocks(self, least: int, out: np.ndarray) -> Iterator[np.ndarray]:
+        """Read what `mean_frames` returns, and yield parts of it as soon as they are read.
+
+        Args:
+            least: videos in each part but the last.
+            out: float32, shape (videos, dim); what is yielded is a view of its rows.
+        """
+        begin = end = 0
+        for array in self.arrays(max(1, BLOCK_BYTES // (4 * self.frames * self.dim))):
+            array.mean(axis=1, out=out[end : end + len(array)])
+            end += len(array)
+            if end - begin >= least or end == len(out):
+                yield out[begin:end]
+                begin = end
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
