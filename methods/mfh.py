@@ -6,6 +6,7 @@ Multimedia, 2011. Here with one feature a frame, as in Li et al. (UVVH, IV-D).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -102,7 +103,7 @@ class MFH(Method):
                 f"(components={self.components}, {train.dim} dimensions, {len(sample)} frames). Set components higher "
                 "or ask for fewer bits."
             )
-        points = narrowed(sample, self.mean_, basis)
+        points = narrowing(self.mean_, basis)(sample)
         del sample
         graph = AnchorGraph.learn(points, self.anchors, self.neighbours, rng)
         del points
@@ -178,8 +179,9 @@ class GramBlocks:
         anchors, size = graph.anchors.shape
         mass, zz = np.zeros(anchors), np.zeros((anchors, anchors))
         zx, xx = np.zeros((anchors, size)), np.zeros((size, size))
+        narrowed = narrowing(mean, basis)
         for block in train.arrays(videos_a_block(train)):
-            x = narrowed(block.reshape(-1, train.dim), mean, basis)
+            x = narrowed(block.reshape(-1, train.dim))
             z = graph.weights(x)
             mass += z.sum(axis=0)
             zz += (z.T @ z).toarray()
@@ -293,15 +295,15 @@ def reduced(frames: np.ndarray, mean: np.ndarray, basis: np.ndarray | None) -> n
     return centred if basis is None else centred @ basis
 
 
-def narrowed(frames: np.ndarray, mean: np.ndarray, basis: np.ndarray | None) -> np.ndarray:
-    """As `reduced`, but multiplied in float32, to learn from: most of the work of learning.
+def narrowing(mean: np.ndarray, basis: np.ndarray | None) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of frames that does as `reduced`, but multiplies in float32: most of the work of learning.
 
     This rounds as much as the features themselves have been rounded to float32.
     """
     if basis is None:
-        return reduced(frames, mean, None)
-    values: np.ndarray = frames @ basis.astype(np.float32) - mean @ basis
-    return values
+        return lambda frames: reduced(frames, mean, None)
+    narrow, offset = basis.astype(np.float32), mean @ basis
+    return lambda frames: frames @ narrow - offset
 
 
 def videos_a_block(videos: VideoSet) -> int:
