@@ -22,7 +22,7 @@ from vhbench.errors import MethodError
 BLOCK = 4096  # points whose distances are computed at a time
 ITERATIONS = 5  # of k-means; anchors need not be at its optimum, and 15 more bring them 1 % nearer
 SEEDED = 10  # points a cluster, among which k-means++ chooses where k-means starts
-SKETCH = 128  # dimensions of the random projection in which it measures distances
+SKETCH = 512  # dimensions of the random projection in which it measures distances
 
 
 @dataclass(frozen=True)
