@@ -59,7 +59,8 @@ class Checkpoint:
             try:
                 torch.save({"key": self._key, "state": state}, cast(IO[bytes], digested))
             except RuntimeError as error:
-                if isinstance(error.__context__, OSError):  # torch hides a full disk behind an error of its own
+                # torch hides a full disk and Ctrl-C behind an error of its own
+                if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
                     raise error.__context__ from None
                 raise
             file.write(DIGEST_MARK + digested.sha256.hexdigest().encode())

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vhbench.files import TEMPORARY
+from vhbench.errors import VhbenchError
+from vhbench.files import DAMAGED, TEMPORARY
 from vhbench.grids import FOLDER as GRIDS
 from vhbench.grids import kept_grids
 from vhbench.launch import queue
 from vhbench.launch.watching import last_epoch
 from vhbench.method import Epoch
-from vhbench.store import LOCK, RECORD, Record, Store, hold, is_locked
+from vhbench.record import read_record
+from vhbench.store import CHECKPOINT, LOCK, RECORD, Record, Store, hold, is_locked
 
 STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
 OPEN_STATES = {"running", "interrupted", "waiting"}
@@ -87,9 +89,10 @@ def unfinished(folder: Path, epochs: int | None) -> RunState:
 
 
 def tidy(root: Path) -> list[Path]:
-    """Remove what killed processes and ended SLURM jobs have left, and return the paths: temporary files, locks, logs.
+    """Remove what killed processes and ended SLURM jobs have left, and return the paths.
 
-    Folders of runs that are at work are left alone, and so is everything that vhbench did not make.
+    That is temporary files, locks, logs, and checkpoints of runs that are done. Folders of runs that are at work are
+    left alone, and so is everything that vhbench did not make.
 
     Raises:
         StoreError: something cannot be removed.
@@ -103,6 +106,8 @@ def tidy(root: Path) -> list[Path]:
             with hold(
                 folder
             ) as held:  # removes temporary files; at its end its own lock, and the folder if it is empty
+                if held and _is_done(folder):
+                    held.remove_checkpoint()
                 for path in left if held else []:
                     if path.is_dir():
                         with contextlib.suppress(OSError):
@@ -124,9 +129,20 @@ def _leftovers(folder: Path) -> list[Path]:
     """Return what a killed process has left in a folder, the folder itself last if it holds nothing else."""
     found = sorted(folder.rglob("*"), reverse=True)
     left = [path for path in found if path == folder / LOCK or path.name.startswith(TEMPORARY)]
+    if _is_done(folder):
+        of_checkpoint = [path for path in found if path.parent == folder / CHECKPOINT and DAMAGED not in path.name]
+        left += [path for path in of_checkpoint if path not in left]
     for path in found:
         if path.is_dir() and all(inner in left for inner in path.iterdir()):
             left.append(path)
     if folder.is_dir() and all(inner in left for inner in folder.iterdir()):
         left.append(folder)
     return left
+
+
+def _is_done(folder: Path) -> bool:
+    """Say whether the folder's run is recorded as done, so that nothing will go on from its checkpoint."""
+    try:
+        return read_record(folder / RECORD).status == "done"
+    except (OSError, VhbenchError):
+        return False

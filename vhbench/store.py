@@ -36,6 +36,7 @@ from vhbench.record import RECORD, SCHEMA, DamagedError, Record, read_error, rea
 from vhbench.spec import RunSpec
 
 __all__ = [
+    "CHECKPOINT",
     "LOCK",
     "RECORD",
     "SCHEMA",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 LOCK = ".lock"
+CHECKPOINT = "checkpoint"  # folder
 LOCK_TRIES, LOCK_PAUSE = 5, 0.02  # seconds
 HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what `flock` says of a lock that another process holds
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # what it says on a file system that has none
@@ -193,7 +195,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The folder of the run's checkpoint."""
-        return self.path / "checkpoint"
+        return self.path / CHECKPOINT
 
     def log_epoch(self, epoch: Epoch) -> None:
         """Append an epoch to `train.jsonl`; lines of this and later epochs, from before a kill, are dropped."""
@@ -243,7 +245,7 @@ class RunFolder:
         record = {**record, "files": digests, "sizes": sizes}
         write_json(self.path / RECORD, record)
         if not keep_checkpoint:
-            self._remove_checkpoint()
+            self.remove_checkpoint()
         return Record(self.path, record)
 
     def _remove_record(self) -> None:
@@ -276,7 +278,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         return [*contents]
 
-    def _remove_checkpoint(self) -> None:
+    def remove_checkpoint(self) -> None:
         """Remove the checkpoint's folder; a checkpoint that was set aside stays beside the record."""
         for damaged in self.checkpoint.glob(f"*{DAMAGED}*"):
             with contextlib.suppress(OSError):

@@ -314,6 +314,16 @@ def test_a_malicious_checkpoint_is_not_executed(data, tmp_path, form):
     assert not (tmp_path / "executed").exists()
 
 
+def test_ctrl_c_while_a_checkpoint_is_written_is_no_failure_of_the_method(interrupted, monkeypatch):
+    def interrupt(file, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vhbench.checkpoint._Digested.write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.save({"epoch": 5})
+    assert interrupted.load()["epoch"] == 2
+
+
 def test_a_failed_save_leaves_the_earlier_checkpoint(interrupted, monkeypatch):
     def fail(*args):
         raise Killed
