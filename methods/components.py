@@ -96,7 +96,7 @@ class Scatter:
             self._shift = points.mean(axis=0, dtype=np.float64)
         with np.errstate(invalid="ignore"):  # `mean_of` refuses what is not finite
             away = points - self._shift
-            for start in range(0, away.shape[1], PANEL):  # BLAS's own product of a triangle would stop all threads
+            for start in range(0, away.shape[1], PANEL):  # SciPy's dsyrk holds the interpreter's lock
                 self._upper[start : start + PANEL, start:] += away[:, start : start + PANEL].T @ away[:, start:]
         self._count += len(points)
 
