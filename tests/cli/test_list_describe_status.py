@@ -281,7 +281,8 @@ def test_tidy_removes_what_killed_processes_left_and_nothing_else(vhbench, out, 
     done, begun, empty = write_run(), out / "toy/itq/32b-s0-0123abcd", out / "toy/lsh/8b-s0-0123abcd"
     at_work = out / "toy/itq/64b-s0-0123abcd"
     strange = [out / "notes" / ".tmp-mine", out / "toy/itq/notes/.lock", out / "elsewhere/empty/folder/.keep"]
-    kept = [done / "run.json", begun / "train.jsonl", begun / "checkpoint/state.pt", at_work / ".tmp-abc", *strange]
+    kept = [done / "run.json", begun / "train.jsonl", at_work / ".tmp-abc", *strange]
+    kept.append(out / "toy/itq/32b-s1-0123abcd/checkpoint/state.pt")  # of a run that will go on from it
     gone = [
         done / ".lock",
         done / "checkpoint/state.pt",
@@ -298,7 +299,7 @@ def test_tidy_removes_what_killed_processes_left_and_nothing_else(vhbench, out, 
         lines = vhbench("status", "--tidy", "--out", out).out.splitlines()
         assert not [path for path in gone if path.exists()] and all(path.exists() for path in kept)
         assert "nothing to tidy up" in vhbench("status", "--tidy", "--out", out).err
-    folders = [done / "checkpoint", out / "grids", empty, empty.parent]
+    folders = [done / "checkpoint", begun / "checkpoint", out / "grids", empty, empty.parent]
     assert sorted(lines) == sorted(f"removed: {path}" for path in [*gone, *folders])
 
 
