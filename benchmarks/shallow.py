@@ -9,9 +9,9 @@
 - script: what released scripts do: load the file, average frames, then scikit-learn's PCA (`pcah`, `sh`), PCA and a
   plain numpy ITQ (`itq`), or scikit-learn's KMeans with as many clusters and iterations (`agh`). mfh has none, and
   none is run on a file that would fill half of the memory.
-- bounds: `dd` reads the bytes once (mfh reads them twice, and dd then, too); "products" are the operations that
-  `describe` states, at the rate of large square matrices in float32. "reading" is the share of dd's speed that
-  vhbench's reading reaches when nothing is learnt, "fit" the share of the larger bound that the whole fit reaches.
+- bounds: `dd` reads the bytes; "products" are the operations that `describe` states, at the rate of large square
+  matrices in float32. "reading" is the share of dd's speed that vhbench's reading reaches when nothing is learnt,
+  "fit" the share of the larger bound that the whole fit reaches.
 
 Each figure is of a fresh process; peak memory has the interpreter and the libraries in it. Keep the machine idle.
 """
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 FCVID, FRAMES, DIM = 45_585, 25, 4096
 QUICK = {"scale": 0.005, "bits": 16}
-PASSES = {"mfh": 2}  # over the file; 1 for all others
 ANCHORS, ROUNDS = 300, 5  # of agh's k-means
 SCRIPTS = ("itq", "pcah", "sh", "agh")
 
@@ -107,10 +106,9 @@ def fit_once(name: str, videos: VideoSet, bits: int) -> None:
 
 def read(videos: VideoSet, name: str) -> None:
     """Read as the method does, and learn nothing."""
-    if name in PASSES:
-        for _ in range(PASSES[name]):
-            for _ in videos.arrays(max(1, (24 << 20) // (4 * videos.frames * videos.dim))):
-                pass
+    if name == "mfh":
+        for _ in videos.arrays(max(1, (24 << 20) // (4 * videos.frames * videos.dim))):
+            pass
     else:
         videos.mean_frames()
 
@@ -196,20 +194,12 @@ def compare(args: argparse.Namespace) -> None:
         mine = in_process(name, args)
         theirs = in_process(f"script-{name}", args) if name in SCRIPTS and loads else None
         beside = (theirs["seconds"], machine.ratio(theirs["seconds"], mine["seconds"])) if theirs else (None, None)
-        dd = best_of(1 if args.cold else 3, args.cold, args.file, read_with_dd, args.file, PASSES.get(name, 1)).wall
+        dd = best_of(1 if args.cold else 3, args.cold, args.file, bounds.read_with_dd, args.file).wall
         products = operations(name, args.bits, videos) / rate
         shares = machine.share(dd, mine["read"]), machine.share(max(dd, products), mine["seconds"])
         peaks = mine["peak_mb"], theirs["peak_mb"] if theirs else None
         table.row(name, mine["seconds"], *beside, mine["read"], dd, products, *shares, *peaks)
     print(f"products: {rate / 1e9:,.0f} GFLOP/s in float32")
-
-
-def read_with_dd(path: Path, times: int) -> None:
-    """Read the file's bytes so many times."""
-    from vhbench.benchmarks import bounds
-
-    for _ in range(times):
-        bounds.read_with_dd(path)
 
 
 def operations(name: str, bits: int, videos: VideoSet) -> float:

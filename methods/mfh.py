@@ -17,9 +17,11 @@ from vhbench.errors import MethodError
 from vhbench.method import FitContext, Method, Tags
 from vhbench.methods.anchors import AnchorGraph
 from vhbench.methods.components import principal_components
+from vhbench.methods.projection import mean_of
 from vhbench.videos import BLOCK_BYTES, VideoSet
 
 SAMPLE = 50_000  # random training frames for principal components and anchors
+EACH = 8  # of them at least from a video, where it has so many: whole videos are read, a few of a large set
 
 
 class MFH(Method):
@@ -47,7 +49,7 @@ class MFH(Method):
       Then D = c I - G G' with a thin G, and the eigenvectors follow exactly from G' G, which is added up block by
       block; no matrix has n rows. Its weights follow the scale of the features; exp(-d^2) of raw features is 0.
     - Frames are first reduced to `components` principal components, which with the anchors are learnt from 50,000
-      random frames (all, where there are fewer).
+      random frames (all, where there are fewer), 8 or more of a video.
     - The constant eigenvector is taken out of G exactly; a released port of the method keeps it.
     - Released code takes the mean of the test set as the threshold; here a code depends on its own video alone.
 
@@ -90,12 +92,12 @@ class MFH(Method):
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Reduce the frames, find anchors, add the Gram blocks up and solve for the map; see `Method.fit`."""
         self._check()
-        rng = ctx.rng("frames")
-        self.mean_, sample = survey(train, rng)
+        sample = sample_frames(train, ctx.rng("sample"))
+        centre = mean_of(sample)
         basis = None
         if self.components:
             count = min(self.components, train.dim, len(sample) - 1)
-            basis = principal_components(sample, self.mean_, count)
+            basis = principal_components(sample, centre, count)
         size = train.dim if basis is None else basis.shape[1]
         if self.bits > size:
             raise MethodError(
@@ -103,12 +105,13 @@ class MFH(Method):
                 f"(components={self.components}, {train.dim} dimensions, {len(sample)} frames). Set components higher "
                 "or ask for fewer bits."
             )
-        points = narrowing(self.mean_, basis)(sample)
+        points = narrowing(centre, basis)(sample)
         del sample
-        graph = AnchorGraph.learn(points, self.anchors, self.neighbours, rng)
+        graph = AnchorGraph.learn(points, self.anchors, self.neighbours, ctx.rng("frames"))
         del points
-        blocks = GramBlocks.add_up(train, self.mean_, basis, graph)
+        blocks = GramBlocks.add_up(train, centre, basis, graph)
         weights = linear_map(blocks, self.bits, self.alpha, self.beta, self.gamma)
+        self.mean_ = blocks.mean
         self.directions_ = weights if basis is None else basis @ weights
         return self
 
@@ -158,6 +161,7 @@ class GramBlocks:
         uu: U' U, shape (p, p).
         ux: U' X_c, shape (p, l).
         xx: X_c' X_c, shape (l, l).
+        mean: of the frames as they were before they were projected, shape (dim,).
     """
 
     frames: int
@@ -165,62 +169,72 @@ class GramBlocks:
     uu: np.ndarray
     ux: np.ndarray
     xx: np.ndarray
+    mean: np.ndarray
 
     @classmethod
-    def add_up(cls, train: VideoSet, mean: np.ndarray, basis: np.ndarray | None, graph: AnchorGraph) -> Self:
+    def add_up(cls, train: VideoSet, centre: np.ndarray, basis: np.ndarray | None, graph: AnchorGraph) -> Self:
         """Read the training set once and add its frames' products up in float64.
 
         Args:
             train: training videos.
-            mean: of all their frames, shape (dim,).
-            basis: projection of the centred frames, shape (dim, l), or None.
-            graph: anchors in the centred and projected coordinates.
+            centre: near the mean of their frames, shape (dim,); what it misses is taken out of the sums at the end.
+            basis: projection of the frames less the centre, shape (dim, l), or None.
+            graph: anchors in these coordinates.
+
+        Raises:
+            MethodError: a feature is NaN or infinite.
         """
         anchors, size = graph.anchors.shape
         mass, zz = np.zeros(anchors), np.zeros((anchors, anchors))
         zx, xx = np.zeros((anchors, size)), np.zeros((size, size))
-        narrowed = narrowing(mean, basis)
+        total, x_total = np.zeros(train.dim), np.zeros(size)
+        narrowed = narrowing(centre, basis)
         for block in train.arrays(videos_a_block(train)):
-            x = narrowed(block.reshape(-1, train.dim))
+            frames = block.reshape(-1, train.dim)
+            total += frames.sum(axis=0, dtype=np.float64)
+            if not np.isfinite(total).all():
+                raise MethodError("The training features contain NaN or infinite values.")
+            x = narrowed(frames)
             z = graph.weights(x)
             mass += z.sum(axis=0)
             zz += (z.T @ z).toarray()
             zx += z.T @ x
             xx += x.T @ x
+            x_total += x.sum(axis=0)
+        count = len(train) * train.frames
+        off = x_total / count
+        zx -= np.outer(mass, off)
+        xx -= count * np.outer(off, off)
         used = mass > 0
         scale = 1 / np.sqrt(mass[used])
         uu = scale[:, None] * zz[np.ix_(used, used)] * scale
-        return cls(len(train) * train.frames, mass[used], uu, scale[:, None] * zx[used], xx)
+        return cls(count, mass[used], uu, scale[:, None] * zx[used], xx, total / count)
 
 
-def survey(train: VideoSet, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Read the training set once for the mean of all frames and a sample of them.
+def sample_frames(train: VideoSet, rng: np.random.Generator) -> np.ndarray:
+    """Return up to `SAMPLE` random frames of random videos, which are all that is read.
 
     Args:
         train: training videos.
         rng: draws the sample.
 
     Returns:
-        The mean, float64, shape (dim,); up to `SAMPLE` frames, float32, shape (frames, dim).
+        float32, shape (frames, dim); all frames of the set in their order where they are no more than `SAMPLE`.
 
     Raises:
-        MethodError: there is no video, or a feature is NaN or infinite.
+        MethodError: there is no video.
     """
-    count = len(train) * train.frames
-    if count == 0:
+    if len(train) * train.frames == 0:
         raise MethodError("There are no training videos.")
-    chosen = np.arange(count) if count <= SAMPLE else np.sort(rng.choice(count, SAMPLE, replace=False))
-    sample = np.empty((len(chosen), train.dim), dtype=np.float32)
-    total, start, filled = np.zeros(train.dim), 0, 0
-    for block in train.arrays(videos_a_block(train)):
-        frames = block.reshape(-1, train.dim)
-        total += frames.sum(axis=0, dtype=np.float64)
-        here = chosen[filled : np.searchsorted(chosen, start + len(frames))] - start
-        sample[filled : filled + len(here)] = frames[here]
-        start, filled = start + len(frames), filled + len(here)
-    if not np.isfinite(total).all():
-        raise MethodError("The training features contain NaN or infinite values.")
-    return total / count, sample
+    each = min(train.frames, max(EACH, SAMPLE // len(train)))
+    videos = np.sort(rng.choice(len(train), min(len(train), SAMPLE // each), replace=False))
+    sample = np.empty((len(videos), each, train.dim), dtype=np.float32)
+    start = 0
+    for block in train.subset(videos).arrays(videos_a_block(train)):
+        frames = np.sort(rng.random(block.shape[:2]).argsort(axis=1)[:, :each], axis=1)
+        sample[start : start + len(block)] = np.take_along_axis(block, frames[:, :, None], axis=1)
+        start += len(block)
+    return sample.reshape(-1, train.dim)
 
 
 def linear_map(blocks: GramBlocks, bits: int, alpha: float, beta: float, gamma: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from vhbench.errors import MethodError
 from vhbench.method import FitContext
 from vhbench.methods import mfh
 from vhbench.methods.anchors import AnchorGraph
-from vhbench.methods.mfh import MFH, GramBlocks, eigenvectors, linear_map, survey
+from vhbench.methods.mfh import MFH, GramBlocks, eigenvectors, linear_map, sample_frames
 from vhbench.videos import VideoSet
 
 SETTINGS = [  # alpha, beta, gamma
@@ -160,20 +160,57 @@ def test_directions_without_variance_give_constant_bits():
 # reading the frames
 
 
-def test_survey_takes_the_mean_of_all_frames_and_a_sample_without_repeats(monkeypatch):
-    monkeypatch.setattr(mfh, "SAMPLE", 50)
+@pytest.mark.parametrize(
+    ("size", "each", "videos"),
+    [(10, 2, 5), (50, 2, 24), (80, 3, 24), (9, 2, 4)],  # of 24 videos with 5 frames, 2 or more of a video
+)
+def test_the_sample_has_different_frames_of_different_videos(monkeypatch, size, each, videos):
+    monkeypatch.setattr(mfh, "SAMPLE", size)
+    monkeypatch.setattr(mfh, "EACH", 2)
     monkeypatch.setattr(mfh, "BLOCK_BYTES", 4 * 5 * 9 * 7)
-    features = make()
-    mean, sample = survey(VideoSet(features), np.random.default_rng(0))
-    np.testing.assert_allclose(mean, flat(features).mean(axis=0), rtol=1e-12)
-    rows = [np.flatnonzero((flat(features) == frame).all(axis=1)) for frame in sample]
-    assert [len(row) for row in rows] == [1] * 50
-    assert len({int(row[0]) for row in rows}) == 50
+    sample = sample_frames(VideoSet(make()), np.random.default_rng(0))
+    rows = [np.flatnonzero((flat(make()) == frame).all(axis=1)) for frame in sample]
+    assert [len(row) for row in rows] == [1] * each * videos
+    assert np.array_equal(rows, np.unique(rows)[:, None])  # in their order, none twice
+    assert np.unique(np.concatenate(rows) // 5, return_counts=True)[1].tolist() == [each] * videos
+
+
+def test_the_sample_is_of_all_videos_and_of_all_their_frames(monkeypatch):
+    monkeypatch.setattr(mfh, "SAMPLE", 20)
+    monkeypatch.setattr(mfh, "EACH", 2)
+    features = np.arange(24 * 5, dtype=np.float32).reshape(24, 5, 1)
+    drawn = np.concatenate([sample_frames(VideoSet(features), np.random.default_rng(i)) for i in range(100)])
+    counts = np.bincount(drawn[:, 0].astype(int), minlength=120)
+    assert counts.sum() == 2000
+    assert 4 < counts.min() <= counts.max() < 34  # 17 expected of each, with a standard deviation of 4
 
 
 def test_a_small_training_set_is_its_own_sample():
-    _, sample = survey(VideoSet(make()), np.random.default_rng(0))
+    sample = sample_frames(VideoSet(make()), np.random.default_rng(0))
     assert np.array_equal(sample, make().reshape(-1, 9))
+
+
+def test_gram_blocks_are_about_the_mean_wherever_the_centre_is():
+    x = flat(make())
+    mean = x.mean(axis=0)
+    graph = make_graph(x - mean)
+    off = np.linspace(-3, 2, 9)
+    moved = AnchorGraph(graph.anchors - off, 3, graph.bandwidth)
+    found = GramBlocks.add_up(VideoSet(make()), mean + off, None, moved)
+    wanted = GramBlocks.add_up(VideoSet(make()), mean, None, graph)
+    for name in ("mass", "uu", "ux", "xx", "mean"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-9)
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-12)
+
+
+def test_a_feature_that_the_sample_missed_is_checked_too(monkeypatch):
+    monkeypatch.setattr(mfh, "SAMPLE", 12)
+    monkeypatch.setattr(mfh, "EACH", 2)
+    for video in (0, 23):
+        features = make()
+        features[video, :, 3] = np.nan
+        with pytest.raises(MethodError, match="NaN"):
+            MFH(2, anchors=4, neighbours=2, components=3).fit(VideoSet(features), FitContext())
 
 
 @pytest.mark.parametrize("sample", [60, 50_000])
