@@ -1,9 +1,11 @@
 """Run one vhbench command in a child process that `conftest.Child` starts; `arguments` and `log` are its globals."""
 
 import os
+import signal
 
 from vhbench.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal: a shell's background job ignores it
 descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # noqa: F821
 for stream in (1, 2):
     os.dup2(descriptor, stream)
