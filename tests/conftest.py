@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -135,7 +136,7 @@ class Child:
 
     def __init__(self, words: tuple[object, ...], log: Path):
         self._log = log
-        given = {"arguments": [str(word) for word in words], "log": str(log)}
+        given = {"arguments": [str(word) for word in words], "log": str(log), "environment": dict(os.environ)}
         self.process = FORKS.Process(target=runpy.run_path, args=(str(Path(__file__).with_name("child.py")), given))
         self.process.start()
 
@@ -149,7 +150,8 @@ class Child:
     def signal(self, number: int) -> int:
         """Send a signal and return the exit code, which is minus the signal's number if that ended the process."""
         if self.process.is_alive() and self.process.pid:
-            os.kill(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.process.pid, number)
         return self.end()
 
     def end(self) -> int:
