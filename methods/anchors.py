@@ -80,7 +80,7 @@ class AnchorGraph:
         found = np.argpartition(squared, near - 1, axis=1)[:, :near]
         values = np.take_along_axis(squared, found, axis=1)
         order = np.argsort(values, axis=1, kind="stable")
-        values = np.take_along_axis(values, order, axis=1) + np.square(points).sum(axis=1, keepdims=True)
+        values = np.take_along_axis(values, order, axis=1) + np.einsum("ij,ij->i", points, points)[:, None]
         return np.take_along_axis(found, order, axis=1), np.maximum(values, 0)
 
     def weights(self, points: np.ndarray) -> scipy.sparse.csr_array:
