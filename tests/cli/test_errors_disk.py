@@ -55,7 +55,8 @@ def limited(tmp_path):
     def run(lines, *arguments):
         log.unlink(missing_ok=True)
         script.write_text(f"{lines}\n{Path(__file__).parent.with_name('child.py').read_text()}")
-        given = {"arguments": [str(argument) for argument in arguments], "log": str(log)}
+        words = [str(argument) for argument in arguments]
+        given = {"arguments": words, "log": str(log), "environment": dict(os.environ)}
         child = multiprocessing.get_context("forkserver").Process(target=runpy.run_path, args=(str(script), given))
         child.start()
         child.join(300)
