@@ -106,8 +106,10 @@ def fit_once(name: str, videos: VideoSet, bits: int) -> None:
 
 def read(videos: VideoSet, name: str) -> None:
     """Read as the method does, and learn nothing."""
+    from vhbench.methods.mfh import videos_a_block
+
     if name == "mfh":
-        for _ in videos.arrays(max(1, (24 << 20) // (4 * videos.frames * videos.dim))):
+        for _ in videos.arrays(videos_a_block(videos)):
             pass
     else:
         videos.mean_frames()

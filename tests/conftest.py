@@ -132,11 +132,13 @@ class Child:
     Args:
         words: the command.
         log: gets all that the command prints.
+        first: lines of Python that the process executes before it.
     """
 
-    def __init__(self, words: tuple[object, ...], log: Path):
+    def __init__(self, words: tuple[object, ...], log: Path, first: str):
         self._log = log
-        given = {"arguments": [str(word) for word in words], "log": str(log), "environment": dict(os.environ)}
+        given = {"arguments": [str(word) for word in words], "log": str(log), "first": first}
+        given["environment"] = dict(os.environ)
         self.process = FORKS.Process(target=runpy.run_path, args=(str(Path(__file__).with_name("child.py")), given))
         self.process.start()
 
@@ -170,8 +172,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     """Start a command in a process of its own; it is killed at the end of the test if it still runs."""
     children: list[Child] = []
 
-    def start(*words: object) -> Child:
-        children.append(Child(words, tmp_path / f"child-{len(children)}.log"))
+    def start(*words: object, first: str = "") -> Child:
+        children.append(Child(words, tmp_path / f"child-{len(children)}.log", first))
         return children[-1]
 
     yield start

@@ -1,9 +1,7 @@
 """Folders that cannot be written, full disks and damaged results: a sentence, and nothing that was whole is lost."""
 
 import json
-import multiprocessing
 import os
-import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,20 +46,12 @@ def test_finished_runs_are_read_where_nothing_can_be_written(run_tiny, out, monk
 
 
 @pytest.fixture
-def limited(tmp_path):
+def limited(start):
     """Run a command in a process of its own after some lines of Python; returns its exit code and all it printed."""
-    script, log = tmp_path / "limited.py", tmp_path / "limited.log"
 
     def run(lines, *arguments):
-        log.unlink(missing_ok=True)
-        script.write_text(f"{lines}\n{Path(__file__).parent.with_name('child.py').read_text()}")
-        words = [str(argument) for argument in arguments]
-        given = {"arguments": words, "log": str(log), "environment": dict(os.environ)}
-        child = multiprocessing.get_context("forkserver").Process(target=runpy.run_path, args=(str(script), given))
-        child.start()
-        child.join(300)
-        child.kill()
-        return child.exitcode, log.read_text()
+        child = start(*arguments, first=lines)
+        return child.end(), child.printed
 
     return run
 
