@@ -10,7 +10,7 @@ import io
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 METHODS, TRAINING = "vhbench.methods", "vhbench.training"
 SHARED = (f"{METHODS}.", TRAINING)  # imports whose source can change a method's numbers
@@ -74,8 +74,9 @@ def read_methods(path: Path) -> list[MethodSource]:
 def fingerprint(path: Path) -> str:
     """Return a sha256 over the code of a method file and of the shared method code that it imports.
 
-    Docstrings, comments and blank lines do not count: they change no number. For a file inside a package other than
-    vhbench, every `.py` file of that package counts.
+    What changes no number does not count: docstrings, comments, blank lines, import statements and the names of the
+    files, so that a module may be moved or renamed. For a file inside a package other than vhbench, every `.py` file
+    of that package counts.
     """
     if _is_builtin(path):
         files = _closure(path)
@@ -86,17 +87,16 @@ def fingerprint(path: Path) -> str:
         files = set(package.rglob("*.py"))
     else:
         files = {path}
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda f: (f.name, str(f))):
-        digest.update(file.name.encode() + b"\0" + _code(file.read_bytes()) + b"\0")
-    return digest.hexdigest()
+    digests = sorted(hashlib.sha256(_code(file.read_bytes())).hexdigest() for file in files)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=256)  # methods share most of their files
 def _code(source: bytes) -> bytes:
-    """Return a Python file without docstrings, comments and blank lines; what is not Python, as it is.
+    """Return what a Python file computes: without docstrings, comments, imports and blank lines.
 
-    Text is cut rather than parsed and written anew, so that every Python version returns the same.
+    What is not Python is returned as it is. Text is cut rather than parsed and written anew, so that every Python
+    version returns the same.
     """
     lines = source.splitlines()
     try:
@@ -104,14 +104,23 @@ def _code(source: bytes) -> bytes:
             if token.type == tokenize.COMMENT:
                 row, column = token.start
                 lines[row - 1] = lines[row - 1][: len(token.line[:column].encode())]
-        docstrings = [node for node in map(_docstring, ast.walk(ast.parse(source))) if node is not None]
+        silent = [node for node in ast.walk(ast.parse(source)) if _computes_nothing(node)]
+        silent += [node for node in map(_docstring, ast.walk(ast.parse(source))) if node is not None]
     except (SyntaxError, tokenize.TokenError, ValueError):
         return source
-    for node in docstrings:
+    # from the end, so that what is cut moves nothing that is still to be cut
+    for node in sorted(silent, key=lambda node: (node.lineno, node.col_offset), reverse=True):
         first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
         before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
         lines[first : last + 1] = [before, *[b""] * (last - first - 1), after] if last > first else [before + after]
     return b"\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _computes_nothing(node: ast.AST) -> TypeGuard[ast.stmt]:
+    """Say whether a statement is an import, or imports for the type checker alone."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def _docstring(node: ast.AST) -> ast.Expr | None:

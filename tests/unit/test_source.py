@@ -41,6 +41,13 @@ MINE = '''"""What it is.
 
 Over two lines."""
 import numpy as np  # comment
+from vhbench.methods.layers import (
+    LSTM,
+    Conv,
+)
+if TYPE_CHECKING:
+    from a import (b,
+                   c)
 
 class Mine:
     """A café, one line."""; size = 3
@@ -54,14 +61,13 @@ class Mine:
         # why
         return "# not a comment"
 '''
-TERSE = '''import numpy as np
-class Mine:
+TERSE = '''class Mine:
     ; size = 3
     def fit(self, train, ctx):
         return "# not a comment"'''
 
 
-def test_docstrings_comments_and_blank_lines_are_not_code():
+def test_docstrings_comments_imports_and_blank_lines_are_not_code():
     assert source._code(MINE.encode()).decode() == TERSE
 
 
@@ -79,6 +85,21 @@ def test_it_changes_with_the_code_and_not_with_what_is_said_about_it(tmp_path, o
     before = fingerprint(tmp_path / "mine.py")
     (tmp_path / "mine.py").write_text(MINE.replace(old, new))
     assert (fingerprint(tmp_path / "mine.py") != before) is changed
+
+
+def test_it_stays_when_a_shared_module_is_moved_and_renamed(built_ins):
+    before = fingerprint(built_ins / "mine.py")
+    (built_ins / "mylayers.py").rename(built_ins / "aaa.py")
+    (built_ins / "mine.py").write_text("from vhbench.methods.aaa import (\n    f,\n)\n")
+    assert fingerprint(built_ins / "mine.py") == before
+
+
+def test_it_changes_with_a_branch_that_only_looks_like_type_checking(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("if TYPE_CHECKING:\n    import a\nelse:\n    SIZE = 3\n")
+    before = fingerprint(path)
+    path.write_text(path.read_text().replace("3", "4"))
+    assert fingerprint(path) != before
 
 
 def test_it_does_not_change_with_other_files(built_ins):
