@@ -82,7 +82,7 @@ def compare_encoding(names: str, path: Path, train: VideoSet, device: str, repea
     import warnings
 
     from vhbench.method import Budget, FitContext
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
 
     warnings.filterwarnings("ignore", "The given NumPy array is not writable")
     table = machine.Table("method", "ours", "plain", "ratio", "reading", "computing", "of bound", width=12)

@@ -170,8 +170,8 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from vhbench.files import atomic_write
     from vhbench.report.figures import LOOK
+    from vhbench.system.files import atomic_write
 
     queries, bits = int(rows["queries"].max()), int(rows["bits"].iloc[0])
     shown = rows[rows["queries"] == queries]

@@ -99,7 +99,7 @@ def best_of(repeat: int, cold: bool, path: Path, function: Callable[..., Any], *
 def fit_once(name: str, videos: VideoSet, bits: int) -> None:
     """Fit a method with its published hyper-parameters."""
     from vhbench.method import FitContext
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
 
     Registry().method(name).make(bits).fit(videos, FitContext())
 
@@ -206,7 +206,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def operations(name: str, bits: int, videos: VideoSet) -> float:
     """Return the operations of a fit that grow with the videos, as `describe` states them."""
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
 
     method: Any = Registry().method(name).make(bits)
     fit, _ = method.operations(videos.frames, videos.dim)

@@ -58,8 +58,8 @@ def python(*words: object) -> None:
 
 def make_records(out: Path, count: int) -> None:
     """Write records: `lsh` on the demo protocol for each code length, copied under other methods' names and seeds."""
-    from vhbench.registry import Registry
-    from vhbench.spec import RunSpec
+    from vhbench.plugins.registry import Registry
+    from vhbench.runs.spec import RunSpec
 
     vhbench("run", "--method", "lsh", "--protocol", "demo", "--bits", ",".join(map(str, BITS)), "--out", out)
     real = sorted(out.glob("demo/lsh/*/run.json"))

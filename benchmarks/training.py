@@ -27,7 +27,7 @@ from vhbench.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from vhbench.registry import MethodEntry
+    from vhbench.plugins.registry import MethodEntry
     from vhbench.training import NeuralMethod
 
 FRAMES, DIM = 25, 4096
@@ -37,7 +37,7 @@ VARIANTS = "uvh,uvvh-1"  # the same network and the same operations as uvvh
 
 def neural_methods(names: str | None) -> list[MethodEntry]:
     """Return the methods that train a network: those named, or all."""
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
     from vhbench.training import NeuralMethod
 
     registry = Registry()

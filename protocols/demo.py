@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.errors import VhbenchError
-from vhbench.files import atomic_write, cache_folder
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols._demo_features import BLOCK, DIM, describe, to_features
 from vhbench.protocols._demo_video import CLASSES, COUNTS, FRAMES, LOOKS, class_names, frames, labels
+from vhbench.system.files import atomic_write, cache_folder
 from vhbench.videos import VideoSet
 
 VERSION = 1  # raise it with every change to the videos or their description, and put the new digests below

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from vhbench.manifest import ManifestProtocol, load_manifest
+from vhbench.datasets.manifest_protocol import ManifestProtocol, load_manifest
 from vhbench.protocol import Protocol
 
 FOLDER = Path(__file__).with_name("manifests")

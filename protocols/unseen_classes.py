@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vhbench.datasets.manifest_protocol import ManifestProtocol
+from vhbench.datasets.opening import Opening
 from vhbench.errors import DataError, UsageError
 from vhbench.features import match_forms
-from vhbench.manifest import ManifestProtocol
-from vhbench.opening import Opening
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols.demo import Demo
 from vhbench.protocols.standard import standard

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from vhbench.cli import main
-from vhbench.files import write_json
+from vhbench.runs.record import SCHEMA
+from vhbench.runs.spec import RunSpec, budget_name
 from vhbench.scoring import record_metrics
-from vhbench.spec import RunSpec, budget_name
-from vhbench.store import SCHEMA
+from vhbench.system.files import write_json
 from vhbench.testing import fakes
 from vhbench.testing.fakes import make_protocol
 
@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # children start from a process that has imported all this already, which takes seconds
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["torch._inductor", "numba.np.linalg", "numba.typed", "h5py", "scipy.io", "pandas", "pytest", "vhbench.runner"]
+    ["torch._inductor", "numba.np.linalg", "numba.typed", "h5py", "scipy.io", "pandas", "pytest", "vhbench.grid.runner"]
 )
 
 

@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vhbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from vhbench.api import compare as compare
     from vhbench.api import export as export
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from vhbench.scoring import evaluate as evaluate
     from vhbench.training import NeuralMethod as NeuralMethod
     from vhbench.videos import VideoSet as VideoSet
-
-__version__ = "0.1.0"
 
 # large tensors on huge pages: 1.4 times as fast a training step on CPUs; torch reads it at its first allocation
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from vhbench.environment import check_device
 from vhbench.errors import UsageError
-from vhbench.launch import check_options
-from vhbench.plan import Grid, check_rerun, plan, to_do
-from vhbench.registry import Registry
+from vhbench.grid.plan import Grid, check_rerun, plan, to_do
+from vhbench.plugins.launcher import check_options
+from vhbench.plugins.registry import Registry
 from vhbench.report.comparison import comparison, draw
 from vhbench.report.rows import Choice
-from vhbench.store import Record, Store
+from vhbench.runs.record import Record
+from vhbench.runs.store import Store
+from vhbench.system.environment import check_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +77,8 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
-    from vhbench.grids import keep_grid
-    from vhbench.runner import Observer, Settings, Sources, run_cells
+    from vhbench.grid.kept import keep_grid
+    from vhbench.grid.runner import Observer, Settings, Sources, run_cells
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = (_texts(method), _texts(protocol), _ints(bits), _ints(seeds))
@@ -219,7 +220,7 @@ def reproduce(
 
     Returns:
         A row a number and, after them, a row a claim of order, told apart by the column `kind`; the columns are the
-        attributes of `vhbench.report.reproduce.Line`.
+        attributes of `vhbench.report.paper.lines.Line`.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -228,8 +229,8 @@ def reproduce(
     """
     import pandas as pd
 
-    from vhbench.reproduction import Reproduction
-    from vhbench.runner import Observer, Settings
+    from vhbench.grid.runner import Observer, Settings
+    from vhbench.report.paper.run import Reproduction
 
     registry = Registry(plugins)
     launch = registry.launcher(launcher)
@@ -324,7 +325,7 @@ def rescore(
     """
     import pandas as pd
 
-    from vhbench.rescoring import rescore_runs
+    from vhbench.runs.rescore import rescore_runs
 
     choice = Choice(methods=_texts(method), bits=_ints(bits))
     found = rescore_runs(
@@ -371,7 +372,7 @@ def export(
     """
     import pandas as pd
 
-    from vhbench.exporting import export_run, find_run
+    from vhbench.runs.export import export_run, find_run
 
     record = find_run(os.fspath(run), Store(out))
     name = None if protocol is None else os.fspath(protocol)

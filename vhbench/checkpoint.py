@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
-from vhbench.files import atomic_write, set_aside
-from vhbench.record import read_error
+from vhbench.system.files import atomic_write, read_error, set_aside
 
 DIGEST_MARK = b"sha256:"  # the file ends in this and the hexadecimal sha256 of all before it
 TRAILER = len(DIGEST_MARK) + 64

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from made_runs import NAMES, Made, make_run
 
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.report.page import write_page
 from vhbench.report.page.build import render
 from vhbench.report.page.gather import gather
 from vhbench.report.rows import Choice
-from vhbench.store import Store, read_record
+from vhbench.runs.record import read_record
+from vhbench.runs.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ITQ, ITQ_32 = (0.50, 0.53, 0.56), (0.61, 0.63)

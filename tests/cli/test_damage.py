@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vhbench.files import sha256_of
-from vhbench.store import RunFolder, Store
+from vhbench.runs.store import RunFolder, Store
+from vhbench.system.files import sha256_of
 
 SMALL_NET = Path(__file__).parent / "plugins" / "small_net.py"
 DAMAGE = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vhbench.cli.data_status import size
+from vhbench.datasets.marker import Marker, write_marker
 from vhbench.features import open_features
-from vhbench.features.marker import Marker, write_marker
 from vhbench.testing import make_protocol
 from vhbench.testing.files import write_hdf5, write_manifest, write_mat
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from vhbench.features.marker import Marker, write_marker
+from vhbench.datasets.marker import Marker, write_marker
 from vhbench.testing import make_protocol
 from vhbench.testing.files import write_mat
 

@@ -6,8 +6,8 @@ import signal
 import h5py
 import pytest
 
-from vhbench.features.marker import Marker, read_marker
-from vhbench.synth import standard
+from vhbench.datasets.made_up import standard
+from vhbench.datasets.marker import Marker, read_marker
 
 WORDS = ("data", "synth", "--like", "hmdb51", "--scale", "0.01")  # 153 + 153 videos, the fewest: 125 MB
 

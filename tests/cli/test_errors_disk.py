@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vhbench.store import RunFolder, Store
+from vhbench.runs.store import RunFolder, Store
 
 SMALL_NET = Path(__file__).parent / "plugins" / "small_net.py"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 NET = """
 import torch

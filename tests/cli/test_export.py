@@ -14,9 +14,9 @@ import pytest
 import scipy.io
 
 import vhbench as package
-from vhbench import exporting
 from vhbench.codes import unpack
-from vhbench.store import Store
+from vhbench.runs import export as exporting
+from vhbench.runs.store import Store
 from vhbench.testing import make_protocol
 
 BITS = 12  # not whole bytes

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vhbench.cli import COMMANDS, cli, main
-from vhbench.spec import digest_of
+from vhbench.runs.spec import digest_of
 from vhbench.testing import make_protocol
 
 CODES = (0, 1, 2)  # the exit codes that mean something

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vhbench.files import sha256_of
+from vhbench.system.files import sha256_of
 
 SMALL_NET = Path(__file__).parent / "plugins" / "small_net.py"
 EPOCHS = 12

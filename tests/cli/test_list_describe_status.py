@@ -11,9 +11,9 @@ import tomllib
 import pytest
 
 from vhbench.cli import COMMANDS
-from vhbench.files import write_json
-from vhbench.registry import Registry
-from vhbench.store import hold
+from vhbench.plugins.registry import Registry
+from vhbench.system.files import write_json
+from vhbench.system.locks import hold
 
 BUILT_INS = {"itq", "lsh", "pcah", "uvh", "uvvh", "uvvh-1", "uvvh-nopro", "uvvh-q"}
 

@@ -15,7 +15,7 @@ import pytest
 
 from vhbench import run
 from vhbench.cli import main
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 PLUGINS = Path(__file__).parent / "plugins"
 SMALL_NET, CRASHING = PLUGINS / "small_net.py", PLUGINS / "crashing.py"

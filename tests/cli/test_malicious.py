@@ -15,10 +15,10 @@ import torch
 
 from vhbench.checkpoint import DIGEST_MARK, Checkpoint
 from vhbench.errors import StoreError
-from vhbench.files import sha256_of
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 from vhbench.scoring.shards import merge_shards
-from vhbench.store import Store
+from vhbench.system.files import sha256_of
 from vhbench.testing import make_protocol
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 SMALL_NET = Path(__file__).parent / "plugins" / "small_net.py"
 

@@ -3,9 +3,9 @@
 import pytest
 
 from vhbench.cli.progress import duration
-from vhbench.plan import Grid, plan
-from vhbench.registry import Registry
-from vhbench.store import Store
+from vhbench.grid.plan import Grid, plan
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 
 def test_plain_lines_name_each_run_its_last_epoch_and_its_outcome(run_tiny):

@@ -11,7 +11,7 @@ import pytest
 import vhbench as package
 from vhbench.report.orderings import COLUMNS as ORDERING_COLUMNS
 from vhbench.report.published import COLUMNS
-from vhbench.store import Store
+from vhbench.runs.store import Store
 from vhbench.testing import make_protocol
 
 SOURCE = "Some paper, Table 1"

@@ -14,9 +14,9 @@ import scipy.io
 
 import vhbench as package
 from vhbench.codes import unpack
-from vhbench.files import sha256_of, write_json
-from vhbench.spec import RunSpec
-from vhbench.store import Store
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
+from vhbench.system.files import sha256_of, write_json
 from vhbench.testing import make_protocol
 
 MAP = "map@20[den=k,ties=expected,self=keep]"

@@ -7,7 +7,7 @@ import pytest
 
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import unpack
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 MAP = "map@20[den=k,ties=expected,self=keep]"
 

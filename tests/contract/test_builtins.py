@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vhbench.registry import BUILT_IN, Registry
+from vhbench.plugins.registry import BUILT_IN, Registry
 from vhbench.testing import parametrize_with_checks
 
 EXPECTED_FAILURES = {

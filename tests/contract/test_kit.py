@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from vhbench.datasets.manifest_protocol import load_manifest
 from vhbench.errors import UsageError
-from vhbench.manifest import load_manifest
 from vhbench.method import FitContext
 from vhbench.testing import (
     RULES,

@@ -13,7 +13,7 @@ import pytest
 
 from vhbench import run
 from vhbench.cli import main
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 pytestmark = pytest.mark.xdist_group("slurm")  # one SLURM for all of them
 

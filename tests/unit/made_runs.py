@@ -6,9 +6,10 @@ import numpy as np
 
 from vhbench.codes import pack
 from vhbench.protocol import Part, Protocol, Relevance, Split
-from vhbench.scored import score_splits
-from vhbench.spec import RunSpec, budget_name
-from vhbench.store import SCHEMA, Store
+from vhbench.runs.record import SCHEMA
+from vhbench.runs.spec import RunSpec, budget_name
+from vhbench.runs.store import Store
+from vhbench.scoring.splits import score_splits
 from vhbench.videos import VideoSet
 
 NAMES = ("cats", "dogs", "<script>document.title='hacked'</script>", "birds & bees")

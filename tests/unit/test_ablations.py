@@ -14,7 +14,7 @@ import torch
 from vhbench.method import Budget, FitContext
 from vhbench.methods import uvvh, variational
 from vhbench.methods.layers import sign
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
 

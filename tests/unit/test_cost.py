@@ -10,7 +10,7 @@ from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext, Method, Tags
 from vhbench.methods.itq import ITQ
 from vhbench.methods.uvvh import UVVH
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.training import NeuralMethod
 from vhbench.videos import VideoSet
 

@@ -15,7 +15,7 @@ if not torch.cuda.is_available():
 from vhbench import run
 from vhbench.features.placement import place, release
 from vhbench.method import Budget, FitContext
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.testing import toy_videos
 from vhbench.training import NeuralMethod
 

@@ -11,7 +11,7 @@ from vhbench.errors import StoreError, UsageError
 from vhbench.report.curves import map_curves, pr_curves
 from vhbench.report.figures import draw_map, draw_pr, style
 from vhbench.report.rows import Choice
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 
 def columns(by, at, recall, precision):
@@ -95,7 +95,7 @@ def test_the_same_curves_give_the_same_file(write_run, records, tmp_path, ending
 
 
 def test_every_method_has_one_look_and_built_ins_have_different_ones():
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
 
     looks = [tuple(style(entry.name).values()) for entry in Registry().methods()]
     assert len(set(looks)) == len(looks)

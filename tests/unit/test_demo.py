@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from vhbench.errors import DataError, UsageError
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols import cross_dataset, demo, unseen_classes
 from vhbench.protocols._demo_features import describe, to_features
 from vhbench.protocols._demo_video import COUNTS, LOOKS, MOTIONS, _paths, class_names, digit_images, frames, labels
-from vhbench.registry import Registry
 from vhbench.videos import VideoSet
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vhbench import environment
 from vhbench.errors import UsageError
+from vhbench.system import environment
 
 
 @pytest.mark.parametrize("name", ["cpu", "auto", "cuda", "cuda:0", "cuda:12"])
@@ -55,7 +55,7 @@ def test_peak_memory_is_measured_from_the_reset_on(child_environment):
     """In a process of its own: threads of other tests may give memory back while this one allocates some."""
     code = """
 import json, numpy as np
-from vhbench import environment
+from vhbench.system import environment
 peaks = []
 for megabytes in (200, 50):
     environment.reset_peak_memory()

@@ -5,13 +5,13 @@ import csv
 import numpy as np
 import pytest
 
-from vhbench.exporting import export_run
-from vhbench.plan import Cell
+from vhbench.grid.plan import Cell
+from vhbench.grid.runner import Observer, Settings, run_cell
+from vhbench.plugins.registry import MethodEntry
 from vhbench.protocol import Part, Protocol, Relevance, Split
-from vhbench.registry import MethodEntry
-from vhbench.runner import Observer, Settings, run_cell
-from vhbench.spec import RunSpec
-from vhbench.store import Store
+from vhbench.runs.export import export_run
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
 from vhbench.testing import FakeMethod, toy_videos
 
 NAMES = ("run", "jump, high", 'say "hi"')

@@ -409,7 +409,9 @@ def test_parts_that_differ_are_named(tmp_path, videos):
 
 
 def test_importing_features_needs_no_torch_pandas_or_h5py():
-    code = "import sys, vhbench.manifest; print({'torch', 'pandas', 'h5py', 'scipy'} & set(sys.modules))"
+    code = (
+        "import sys, vhbench.datasets.manifest_protocol; print({'torch', 'pandas', 'h5py', 'scipy'} & set(sys.modules))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "set()"

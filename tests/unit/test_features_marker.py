@@ -2,8 +2,8 @@
 
 import pytest
 
+from vhbench.datasets.marker import Marker, read_marker, write_marker
 from vhbench.errors import DataError
-from vhbench.features.marker import Marker, read_marker, write_marker
 
 MARKER = Marker("fcvid", 0.1, 7, {"train": 45, "query": 46, "database": 46})
 

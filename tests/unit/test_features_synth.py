@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vhbench.features.synth import Source, Videos, choose
+from vhbench.datasets.made_up_videos import Source, Videos, choose
 from vhbench.method import Budget, FitContext
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.scoring import evaluate
 from vhbench.videos import VideoSet
 

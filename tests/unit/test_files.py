@@ -7,7 +7,7 @@ import os
 import pytest
 
 from vhbench.errors import StoreError
-from vhbench.files import atomic_write, cache_folder, sha256_of, write_error, write_json
+from vhbench.system.files import atomic_write, cache_folder, sha256_of, write_error, write_json
 
 
 def names(folder):

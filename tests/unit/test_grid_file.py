@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vhbench.errors import UsageError
-from vhbench.grid_file import read_grid_file
+from vhbench.grid.files import read_grid_file
 
 KEYS = {"method", "protocol", "bits", "epochs", "per-gpu", "deterministic", "budget", "seeds", "precision"}
 

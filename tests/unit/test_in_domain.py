@@ -2,13 +2,13 @@
 
 import pytest
 
-from vhbench.in_domain import against_in_domain
-from vhbench.manifest import load_manifest
-from vhbench.plan import Grid, plan
+from vhbench.datasets.manifest_protocol import load_manifest
+from vhbench.grid.plan import Grid, plan
+from vhbench.grid.runner import Observer, Settings, run_cell
+from vhbench.plugins.registry import Registry
 from vhbench.protocols.cross_dataset import CrossDataset
-from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, run_cell
-from vhbench.store import Store
+from vhbench.runs.in_domain import against_in_domain
+from vhbench.runs.store import Store
 from vhbench.testing.fakes import make_protocol
 
 MAP = "map@5[den=k,ties=expected,self=keep]"

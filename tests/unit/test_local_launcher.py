@@ -15,18 +15,19 @@ import pytest
 
 from vhbench.cli.progress import PlainProgress
 from vhbench.errors import DataError, StoreError, UsageError
-from vhbench.estimate import Estimates
-from vhbench.launch import check_options, connection, server, slots
+from vhbench.grid.order import Estimates
+from vhbench.grid.plan import Grid, plan
+from vhbench.grid.runner import Observer, Settings, Sources, Work
+from vhbench.launch import connection, server, slots
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import Job, do, job_of
 from vhbench.launch.local import _Pool, launch
 from vhbench.launch.slots import make_slots, share_of_threads
 from vhbench.launch.watching import last_epoch, memory_of, reason_of
 from vhbench.method import Epoch
-from vhbench.plan import Grid, plan
-from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, Sources, Work
-from vhbench.store import Store
+from vhbench.plugins.launcher import check_options
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 # places
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vhbench.datasets.manifest_protocol import load_manifest
 from vhbench.errors import DataError, UsageError, VhbenchError
-from vhbench.manifest import load_manifest
 from vhbench.testing.files import write_data_set, write_hdf5, write_manifest, write_mat, write_mat73, write_npy
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "ucf101-14"

@@ -7,8 +7,8 @@ import pytest
 from test_runner import cell_of, do
 
 from vhbench.launch.inline import launch
-from vhbench.recorded import read_codes
-from vhbench.store import Store
+from vhbench.runs.store import Store
+from vhbench.runs.stored_codes import read_codes
 from vhbench.testing import FakeMethod
 
 trained = []

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
+from vhbench.datasets.manifest_protocol import load_manifest
+from vhbench.datasets.marker import Marker, write_marker
 from vhbench.errors import DataError, UsageError
-from vhbench.features.marker import Marker, write_marker
-from vhbench.manifest import load_manifest
 from vhbench.testing.files import write_hdf5, write_manifest, write_mat
 
 

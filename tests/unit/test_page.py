@@ -15,13 +15,14 @@ from PIL import Image
 
 import vhbench
 from vhbench.errors import UsageError
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.report.page import queries
 from vhbench.report.page.build import render, write_page
 from vhbench.report.page.gather import gather
 from vhbench.report.rows import Choice
-from vhbench.spec import RunSpec
-from vhbench.store import Store, read_record
+from vhbench.runs.record import read_record
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
 
 NAMES_OF = {"literature": "map@20[den=k,ties=expected,self=keep]", "strict": "map@20[den=min,ties=expected,self=keep]"}
 

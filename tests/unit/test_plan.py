@@ -3,10 +3,10 @@
 import pytest
 
 from vhbench.errors import UsageError
-from vhbench.plan import RERUN, Grid, plan, to_do
-from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, run_cells
-from vhbench.store import Store
+from vhbench.grid.plan import RERUN, Grid, plan, to_do
+from vhbench.grid.runner import Observer, Settings, run_cells
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from vhbench.errors import UsageError
 from vhbench.method import Method
-from vhbench.registry import BUILT_IN, Registry
+from vhbench.plugins.registry import BUILT_IN, Registry
 from vhbench.testing.fakes import FakeMethod
 
 # the modules of an installed package: methods, a protocol and a launcher that work, and some that do not
@@ -106,7 +106,7 @@ def test_every_built_in_has_a_summary_and_a_reference():
 
 
 def test_a_built_in_file_that_is_no_python_is_one_broken_row(monkeypatch, tmp_path):
-    from vhbench import registry
+    from vhbench.plugins import registry
 
     files = registry._module_files("methods")
     (tmp_path / "worse.py").write_text("def f(:")

@@ -7,10 +7,10 @@ import pytest
 
 from vhbench.errors import DataError
 from vhbench.report.orderings import read_orderings
-from vhbench.report.paper import read_tables
+from vhbench.report.paper.recalls import precisions
+from vhbench.report.paper.table import read_tables
 from vhbench.report.published import read_published
-from vhbench.report.recalls import precisions
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 NAMES = ["table2", "table3", "table4", "table5", "table6", "table7", "fig4", "fig5"]
 

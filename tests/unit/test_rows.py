@@ -6,7 +6,7 @@ import pytest
 
 from vhbench.errors import UsageError
 from vhbench.report.rows import Choice, rows
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 DIGESTS = dict.fromkeys(("train", "query", "database", "relevance"), "0" * 64)
 

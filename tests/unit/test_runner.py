@@ -8,16 +8,16 @@ import torch
 
 from vhbench.errors import StoreError, UsageError
 from vhbench.features import placement
+from vhbench.grid.plan import Cell
+from vhbench.grid.runner import Observer, Settings, run_cell, run_cells
 from vhbench.launch.inline import launch as inline
 from vhbench.method import FitContext
-from vhbench.plan import Cell
+from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.source import Parameter
 from vhbench.protocol import Part, Protocol, Relevance, Split
-from vhbench.registry import MethodEntry
-from vhbench.runner import Observer, Settings, run_cell, run_cells
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
 from vhbench.scoring import evaluate
-from vhbench.source import Parameter
-from vhbench.spec import RunSpec
-from vhbench.store import Store
 from vhbench.testing import FakeMethod, toy_videos
 from vhbench.videos import VideoSet
 

@@ -6,8 +6,8 @@ import pytest
 from vhbench.errors import UsageError
 from vhbench.report.rows import Choice, groups, rows
 from vhbench.report.significance import with_statistics
+from vhbench.runs.store import Store
 from vhbench.stats import bootstrap_interval, holm, sign_flip
-from vhbench.store import Store
 
 MAP = "map@20[den=k,ties=expected,self=keep]"
 N = 40

@@ -13,13 +13,13 @@ import pytest
 from vhbench import run
 from vhbench.checkpoint import Checkpoint
 from vhbench.errors import UsageError
+from vhbench.grid.plan import Grid, plan
+from vhbench.grid.runner import Observer, Settings, Sources, Work
 from vhbench.launch import queue, slurm
 from vhbench.launch.resources import Resources, read_resources, resources_of
 from vhbench.launch.task import Task, warning
-from vhbench.plan import Grid, plan
-from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, Sources, Work
-from vhbench.store import Store
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 SMALL_NET = Path(__file__).parent.parent / "cli" / "plugins" / "small_net.py"
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from vhbench import source
-from vhbench.source import fingerprint, read_methods
+from vhbench.plugins import source
+from vhbench.plugins.source import fingerprint, read_methods
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_package_counts_without_what_lies_beside_it(package):
 
 def test_it_is_the_same_in_every_process(package):
     """Files of one name, such as `__init__.py`, must not come in the order of a set."""
-    code = "import sys, pathlib, vhbench.source as s; print(s.fingerprint(pathlib.Path(sys.argv[1])))"
+    code = "import sys, pathlib, vhbench.plugins.source as s; print(s.fingerprint(pathlib.Path(sys.argv[1])))"
     words = [sys.executable, "-c", code, str(package / "models" / "net.py")]
     found = set()
     for seed in range(3):

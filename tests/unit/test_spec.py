@@ -6,11 +6,11 @@ import json
 import pytest
 
 from vhbench.errors import UsageError
+from vhbench.grid.runner import Settings
 from vhbench.method import Budget
-from vhbench.registry import MethodEntry
-from vhbench.runner import Settings
-from vhbench.source import Parameter
-from vhbench.spec import BUDGETS, RunSpec, budget_name, resolve_budget, resolve_params
+from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.source import Parameter
+from vhbench.runs.spec import BUDGETS, RunSpec, budget_name, resolve_budget, resolve_params
 
 DIGESTS = {"train": "a" * 64, "query": "b" * 64, "database": "c" * 64, "relevance": "d" * 64}
 SPEC = RunSpec(

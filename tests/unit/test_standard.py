@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from standard_files import FORMS, PUBLISHED, ROLES, hot, write_small
 
+from vhbench.datasets.marker import Marker, write_marker
+from vhbench.datasets.opening import kept_frames
 from vhbench.errors import DataError, UsageError
-from vhbench.features.marker import Marker, write_marker
-from vhbench.opening import kept_frames
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.testing.files import write_manifest, write_mat
 
 

@@ -13,9 +13,9 @@ from standard_files import PUBLISHED, ROLES, made_up_digests, made_up_labels, pr
 
 from vhbench.errors import DataError
 from vhbench.features import read_header
+from vhbench.plugins.registry import Registry
 from vhbench.protocols.standard import standard
 from vhbench.protocols.unseen_classes import UnseenVideos
-from vhbench.registry import Registry
 from vhbench.testing.files import write_mat
 
 

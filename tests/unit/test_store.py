@@ -14,16 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vhbench import store as store_module
 from vhbench.errors import StoreError
 from vhbench.method import Epoch
-from vhbench.spec import RunSpec
-from vhbench.store import RECORD, RunFolder, Store, is_locked, read_record
+from vhbench.runs.record import RECORD, SCHEMA, read_record
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import RunFolder, Store
+from vhbench.system import locks
+from vhbench.system.locks import is_held
 
 SPEC = RunSpec("m", {}, 8, 0, {"epochs": None, "videos": None}, "float32", "toy", 1, {"toy": {}})
 OTHER = dataclasses.replace(SPEC, seed=1)
 RECORD_OF = {
-    "schema": store_module.SCHEMA, "id": SPEC.id, "spec": SPEC.to_json(), "status": "done", "reason": None,
+    "schema": SCHEMA, "id": SPEC.id, "spec": SPEC.to_json(), "status": "done", "reason": None,
     "method": {"origin": "built-in", "fingerprint": ""}, "scores": {"map@5": 0.5},
     "queries": {"toy": {"total": 2, "scored": 2}},
     "budget": "paper", "changed": {}, "synthetic": False, "timing": {}, "environment": {"finished": "2026-01-01"},
@@ -253,18 +255,18 @@ def test_a_lock_removed_by_its_owner_in_the_instant_between_open_and_lock_is_not
         if len(calls) == 1:
             (store.path(SPEC) / ".lock").unlink()
 
-    monkeypatch.setattr(store_module.fcntl, "flock", flock_of_a_removed_file)
+    monkeypatch.setattr(locks.fcntl, "flock", flock_of_a_removed_file)
     with store.claim(SPEC) as folder:
         assert folder is not None and len(calls) == 2
         monkeypatch.undo()
-        assert is_locked(store.path(SPEC) / ".lock")
+        assert is_held(store.path(SPEC))
 
 
 def test_a_file_system_without_locks_is_an_error_and_not_another_process(store, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(store_module.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     words = r"No locks available.*choose an --out on a file system that has them"
     with pytest.raises(StoreError, match=words), store.claim(SPEC):
         pass

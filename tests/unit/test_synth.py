@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import scipy.io
 
+from vhbench.datasets.made_up import make, plan, standard
+from vhbench.datasets.manifest_protocol import load_manifest
+from vhbench.datasets.marker import read_marker
 from vhbench.errors import DataError, StoreError, UsageError
-from vhbench.features.marker import read_marker
-from vhbench.manifest import load_manifest
-from vhbench.synth import make, plan, standard
 from vhbench.testing.files import write_manifest
 
 # reference/methods.md 12.4: file -> (videos, frames, dim) of the full size; file -> (variable, videos, columns)

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from vhbench import __version__
 from vhbench.errors import VhbenchError
+from vhbench.version import __version__
 
 COMMANDS = {
     "run": "Train methods, encode and score: every combination not done yet.",

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from vhbench.errors import UsageError, unknown
-from vhbench.files import atomic_write
+from vhbench.system.files import atomic_write
 
 PACKAGE = "vhbench.benchmarks"
 

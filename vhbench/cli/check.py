@@ -13,7 +13,7 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
-from vhbench.registry import MethodEntry, Registry
+from vhbench.plugins.registry import MethodEntry, Registry
 
 if TYPE_CHECKING:
     from vhbench.testing import CheckResult

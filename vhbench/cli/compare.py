@@ -13,7 +13,7 @@ from vhbench.report.comparison import comparison, draw
 from vhbench.report.figures import check_path
 from vhbench.report.rows import Choice
 from vhbench.report.tables import FORMATS, render
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 FIGURE = click.Path(dir_okay=False, path_type=Path)
 BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside brackets

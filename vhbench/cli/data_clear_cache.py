@@ -9,10 +9,10 @@ import click
 
 from vhbench.cli import options
 from vhbench.cli.data_status import chosen, size
+from vhbench.datasets.manifest_protocol import ManifestProtocol
 from vhbench.errors import DataError
 from vhbench.features import read_header
 from vhbench.features.cache import clear, entry_of, features_folder
-from vhbench.manifest import ManifestProtocol
 
 
 @click.command()

@@ -10,12 +10,12 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
+from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol, data_sets
+from vhbench.datasets.opening import Opening
 from vhbench.errors import DataError
 from vhbench.features import Header
 from vhbench.features.cache import entry_of, features_folder, folder_bytes
-from vhbench.manifest import ROLES, ManifestProtocol, data_sets
-from vhbench.opening import Opening
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import click
 
 from vhbench.cli import options
 from vhbench.cli.words import duration
+from vhbench.datasets.made_up import LIKE, Progress, make, plan
 from vhbench.errors import UsageError
-from vhbench.synth import LIKE, Progress, make, plan
 
 QUIET = 10.0  # seconds between plain lines
 

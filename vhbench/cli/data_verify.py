@@ -14,6 +14,8 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.data_status import chosen
+from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol
+from vhbench.datasets.opening import Opening, digest_of_choice, kept_frames
 from vhbench.features import Header, content_digest
 from vhbench.features.state import Meter
 from vhbench.features.verify import (
@@ -25,8 +27,6 @@ from vhbench.features.verify import (
     repeats,
     shared,
 )
-from vhbench.manifest import ROLES, ManifestProtocol
-from vhbench.opening import Opening, digest_of_choice, kept_frames
 
 QUIET = 10.0  # seconds between lines on a long reading
 

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.errors import VhbenchError, unknown
-from vhbench.registry import MethodEntry, Registry
+from vhbench.plugins.registry import MethodEntry, Registry
 
 if TYPE_CHECKING:
     from vhbench.cost import Cost

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from vhbench.cli import options
-from vhbench.registry import Registry
-from vhbench.store import Store
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 FILES = """\b
 Files, in a folder a split:
@@ -31,7 +31,7 @@ and about.json: which run it is, and the order of bits.
 @options.out
 def command(run: str, output: Path, protocol: str | None, data: Path | None, out: Path) -> None:
     """Write the codes of RUN (its folder, or the start of its id) for other programs, and print the files' names."""
-    from vhbench.exporting import export_run, find_run
+    from vhbench.runs.export import export_run, find_run
 
     record = find_run(run, Store(out))
 

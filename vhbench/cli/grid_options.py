@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from vhbench.cli import options
-from vhbench.plan import RERUN
-from vhbench.spec import BUDGETS, PRECISIONS
+from vhbench.grid.plan import RERUN
+from vhbench.runs.spec import BUDGETS, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

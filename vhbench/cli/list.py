@@ -9,8 +9,9 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
-from vhbench.registry import Registry
-from vhbench.store import Record, Store
+from vhbench.plugins.registry import Registry
+from vhbench.runs.record import Record
+from vhbench.runs.store import Store
 
 
 @click.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.scaffold import write_method_package
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from vhbench.cli.words import describe_epoch, duration
+from vhbench.grid.plan import Cell
+from vhbench.grid.runner import Observer
 from vhbench.method import Epoch
-from vhbench.plan import Cell
-from vhbench.runner import Observer
-from vhbench.store import Record
+from vhbench.runs.record import Record
 
 QUIET = 30.0  # seconds between plain lines on a run's epochs
 

@@ -9,7 +9,7 @@ import click
 
 from vhbench.cli import options
 from vhbench.report.rows import Choice
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 
 @click.command()
@@ -46,7 +46,7 @@ def command(
 
     The page needs no network. Classes and retrieved videos need the protocol's labels: name the data with --data.
     """
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
     from vhbench.report.page import write_page
 
     choice = Choice(methods=methods, bits=bits, metrics=(metric,), convention=convention)

@@ -11,13 +11,13 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
-from vhbench.environment import check_device
-from vhbench.launch import check_options, launcher_options
-from vhbench.plan import Cell, check_rerun, to_do
-from vhbench.registry import Registry
-from vhbench.report.reproduce_text import FORMATS, render
-from vhbench.reproduction import Reproduction
-from vhbench.store import Store
+from vhbench.grid.plan import Cell, check_rerun, to_do
+from vhbench.plugins.launcher import check_options, launcher_options
+from vhbench.plugins.registry import Registry
+from vhbench.report.paper.run import Reproduction
+from vhbench.report.paper.text import FORMATS, render
+from vhbench.runs.store import Store
+from vhbench.system.environment import check_device
 
 
 @click.command()
@@ -74,7 +74,7 @@ def command(
         click.echo(_listing(found.cells, wanted) + "\n", err=form in ("csv", "json"))
     elif wanted:
         from vhbench.cli.progress import progress
-        from vhbench.runner import Settings
+        from vhbench.grid.runner import Settings
 
         with progress(len(wanted)) as observer:
             found.run(wanted, launch, launch_options, Settings(device, deterministic), observer)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from vhbench.cli import options
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.report.rows import Choice
-from vhbench.store import Store
+from vhbench.runs.store import Store
 
 if TYPE_CHECKING:
-    from vhbench.rescoring import Rescored
+    from vhbench.runs.rescore import Rescored
 
 FEW = 6  # names listed before the rest is counted
 
@@ -43,7 +43,7 @@ def command(
     The codes must be the recorded ones, and queries, database and labels those that the run was scored on. Numbers that
     come out otherwise than they were are listed. Exit code 1: some runs could not be rescored and are as they were.
     """
-    from vhbench.rescoring import rescore_runs
+    from vhbench.runs.rescore import rescore_runs
 
     store = Store(out)
     records, problems = store.records()

@@ -15,17 +15,18 @@ from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
 from vhbench.cli.status import note
 from vhbench.cli.words import duration
-from vhbench.environment import check_device
 from vhbench.errors import UsageError
-from vhbench.estimate import Estimates
-from vhbench.grid_file import GridFile, read_grid_file
-from vhbench.grids import keep_grid
-from vhbench.launch import check_options, launcher_options
-from vhbench.overview import unfinished
-from vhbench.plan import Cell, Grid, check_rerun, plan, to_do
-from vhbench.registry import Registry
+from vhbench.grid.files import GridFile, read_grid_file
+from vhbench.grid.kept import keep_grid
+from vhbench.grid.order import Estimates
+from vhbench.grid.plan import Cell, Grid, check_rerun, plan, to_do
+from vhbench.grid.survey import unfinished
+from vhbench.plugins.launcher import check_options, launcher_options
+from vhbench.plugins.registry import Registry
 from vhbench.report.rows import Choice, Row, rows
-from vhbench.store import RECORD, Record, Store
+from vhbench.runs.record import RECORD, Record
+from vhbench.runs.store import Store
+from vhbench.system.environment import check_device
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -117,7 +118,7 @@ def command(
     _say_kept(cells, wanted)
     if wanted:
         from vhbench.cli.progress import progress
-        from vhbench.runner import Settings, Sources, run_cells
+        from vhbench.grid.runner import Settings, Sources, run_cells
 
         store.check_writable()
         keep_grid(store, cells, grid, data, plugins)

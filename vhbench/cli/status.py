@@ -14,9 +14,9 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.words import describe_epoch
-from vhbench.overview import OPEN_STATES, STATES, RunState, survey, tidy
-from vhbench.registry import Registry
-from vhbench.store import Store
+from vhbench.grid.survey import OPEN_STATES, STATES, RunState, survey, tidy
+from vhbench.plugins.registry import Registry
+from vhbench.runs.store import Store
 
 PAUSE = 2.0  # seconds between looks, at least; looking takes at most a fifth of the time
 REST = 4

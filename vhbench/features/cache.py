@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,7 +16,8 @@ from vhbench.errors import DataError, VhbenchError
 from vhbench.features.headers import Header, read_header
 from vhbench.features.reading import DIGEST_BYTES, Damaged, digest_videos
 from vhbench.features.state import FileState
-from vhbench.files import atomic_write, cache_folder, write_error
+from vhbench.system.files import atomic_write, cache_folder, write_error
+from vhbench.system.locks import lock
 
 FORMAT = "vhbench.features/1"  # part of every cache name: raise it when what is stored changes
 LOCK = "lock"
@@ -140,13 +140,10 @@ def clear(folder: Path) -> int | None:
         StoreError: it cannot be removed.
     """
     try:
-        with (folder / LOCK).open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return None
-            except OSError:
-                pass  # the file system knows no locks
+        with (folder / LOCK).open("ab") as file:
+            with contextlib.suppress(OSError):  # the file system knows no locks
+                if not lock(file.fileno()):
+                    return None
             freed = folder_bytes(folder)
             shutil.rmtree(folder)
     except OSError as error:
@@ -192,12 +189,12 @@ def _alone(folder: Path) -> Iterator[bool]:
     """Let one process at a time fill a cache folder; yield False where the file system knows no locks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("ab")
+        file = (folder / LOCK).open("ab")
     except OSError as error:
         raise write_error(folder, error) from error
-    with lock:
+    with file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock(file.fileno(), wait=True)
         except OSError:
             yield False
         else:

@@ -22,7 +22,7 @@ import numpy as np
 from vhbench.errors import DataError, StoreError
 from vhbench.features.headers import Header, blocks
 from vhbench.features.state import Meter
-from vhbench.files import write_error
+from vhbench.system.files import write_error
 
 DIGEST_BYTES = 32
 QUIET = 10.0  # seconds between lines on a long reading

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import DataError, UsageError
-from vhbench.estimate import Estimates
-from vhbench.plan import Cell, make_cell
-from vhbench.registry import Registry
-from vhbench.runner import Observer, Settings, Work, record_end, run_cell
-from vhbench.spec import RunSpec
-from vhbench.store import Record, Store
+from vhbench.grid.order import Estimates
+from vhbench.grid.plan import Cell, make_cell
+from vhbench.grid.runner import Observer, Settings, Work, record_end, run_cell
+from vhbench.plugins.registry import Registry
+from vhbench.runs.record import Record
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError
+from vhbench.grid.plan import Cell
+from vhbench.grid.runner import Work, record_end
 from vhbench.launch import worker
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import job_of, longest_first, measured_against, recorded_since
 from vhbench.launch.slots import Slot, make_slots, share_of_threads
 from vhbench.launch.watching import Progress, memory_of, reason_of
-from vhbench.plan import Cell
-from vhbench.runner import Work, record_end
-from vhbench.store import Record
+from vhbench.runs.record import Record
 
 TICK = 0.2  # seconds between looks at memory, time and epochs
 TRIES = 3  # of a run that something kills

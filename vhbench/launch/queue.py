@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vhbench.errors import StoreError, UsageError
-from vhbench.files import write_json
-from vhbench.store import hold
+from vhbench.system.files import write_json
+from vhbench.system.locks import hold
 
 SCHEMA = "vhbench.slurm/1"
 FOLDER = "slurm"  # below the results folder: notes, and what submitit and the jobs write
@@ -120,7 +120,7 @@ def tidy(root: Path) -> list[Path]:
         return []
     removed = []
     with hold(folder) as held:
-        if held is None:
+        if not held:
             return []
         files = [path for path in sorted(folder.iterdir()) if FILE.fullmatch(path.name)]
         try:

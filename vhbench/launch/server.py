@@ -115,9 +115,9 @@ def warm_up() -> None:
         importlib.import_module(name)
     import numpy as np
 
-    from vhbench import environment
-    from vhbench.registry import Registry
+    from vhbench.plugins.registry import Registry
     from vhbench.scoring import evaluate
+    from vhbench.system import environment
 
     codes, labels = np.eye(4, dtype=bool), np.arange(4) % 2
     scores = evaluate(codes, codes, labels, labels, ks=(1,), self_index=np.arange(4))

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import StoreError, UsageError
+from vhbench.grid.plan import Cell
+from vhbench.grid.runner import Work
 from vhbench.launch import queue
 from vhbench.launch.jobs import job_of, longest_first, measured_against, recorded_since
 from vhbench.launch.resources import Resources, checked, read_resources, resources_of
 from vhbench.launch.task import Task, warning
 from vhbench.launch.watching import Progress
-from vhbench.plan import Cell
-from vhbench.registry import Registry
-from vhbench.runner import Work
+from vhbench.plugins.registry import Registry
 
 LARGEST = 1000  # tasks of an array: more than SLURM's own default limit allows are several arrays
 TURNS = 1_000_000  # that submitit may put a run back into the queue: whether it gets any further is looked at instead

@@ -18,7 +18,7 @@ from vhbench.checkpoint import Checkpoint
 from vhbench.launch import worker
 from vhbench.launch.connection import THREAD_VARIABLES
 from vhbench.launch.watching import reason_of, tail
-from vhbench.record import RECORD
+from vhbench.runs.record import RECORD
 
 TICK = 0.1  # seconds between looks at the run's process
 WARNING = 90.0  # seconds before a job's end at which SLURM says so, where its time is long enough for that

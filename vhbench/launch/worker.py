@@ -33,8 +33,8 @@ def main(text: str) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("vhbench").setLevel(logging.INFO)
     try:
+        from vhbench.grid.runner import Observer
         from vhbench.launch.jobs import Job, do
-        from vhbench.runner import Observer
 
         try:
             value = json.loads(text)

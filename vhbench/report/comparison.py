@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.report.beside import with_published
 from vhbench.report.published import read_published
 from vhbench.report.rows import Choice, Row, groups, rows
 from vhbench.report.significance import with_statistics
-from vhbench.store import Record
+from vhbench.runs.record import Record
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vhbench.record import DamagedError, Record
 from vhbench.report.rows import Choice, Group, groups, in_database, rows
+from vhbench.runs.record import DamagedError, Record
 
 if TYPE_CHECKING:
     import pandas as pd

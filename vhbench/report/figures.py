@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from vhbench.errors import UsageError
-from vhbench.files import atomic_write
+from vhbench.system.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd

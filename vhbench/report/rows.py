@@ -12,8 +12,8 @@ from typing import Any
 
 from vhbench.errors import UsageError, unknown
 from vhbench.report.published import PublishedRow
+from vhbench.runs.record import Record
 from vhbench.scoring import Metric
-from vhbench.store import Record
 
 log = logging.getLogger(__name__)
 

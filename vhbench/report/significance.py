@@ -13,7 +13,7 @@ import numpy as np
 from vhbench import stats
 from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.report.rows import Comparison, Group, Row, score_key
-from vhbench.store import Record
+from vhbench.runs.record import Record
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from vhbench.errors import UsageError
-from vhbench.files import write_error
+from vhbench.system.files import write_error
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*")
 TEMPLATES = {  # file of the package -> its template beside this file

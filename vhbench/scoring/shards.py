@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from vhbench.errors import DataError, StoreError, UsageError
-from vhbench.files import atomic_write
 from vhbench.scoring.counts import DistanceCounts, count_distances
+from vhbench.system.files import atomic_write
 
 SCHEMA = "vhbench.counts/1"
 BLOCK_ROWS = 1 << 17

@@ -15,7 +15,7 @@ from vhbench.testing.rules import RULES, BrokenRule, Rule
 from vhbench.testing.subject import Make, Subject, one_thread
 
 if TYPE_CHECKING:
-    from vhbench.registry import MethodEntry
+    from vhbench.plugins.registry import MethodEntry
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError
-from vhbench.files import atomic_write
-from vhbench.registry import Registry
+from vhbench.plugins.registry import Registry
 from vhbench.report.page.gather import gather
 from vhbench.report.rows import Choice
-from vhbench.store import Store
+from vhbench.runs.store import Store
+from vhbench.system.files import atomic_write
 
 SCRIPTS = ("dom.js", "charts.js", "tables.js", "curves.js", "queries.js", "runs.js", "page.js")
 PLACE = re.compile(r"\{\{(\w+)\}\}")

@@ -12,18 +12,19 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vhbench import __version__
 from vhbench.errors import StoreError, UsageError
-from vhbench.overview import RunState, survey
+from vhbench.grid.survey import RunState, survey
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol
-from vhbench.registry import Registry
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.rows import Choice, Group, groups, in_database, rows
+from vhbench.runs.record import RECORD, Record
+from vhbench.runs.store import Store
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS, KINDS
-from vhbench.store import RECORD, Record, Store
+from vhbench.version import __version__
 
 CURVE_POINTS = 48  # of a curve by rank
 EPOCHS = 60  # of a training curve

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from vhbench.datasets.opening import kept_frames
 from vhbench.errors import StoreError, VhbenchError
-from vhbench.opening import kept_frames
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Relevance, Split
-from vhbench.recorded import check_data, read_codes
-from vhbench.registry import Registry
 from vhbench.report.rows import Group, in_database
+from vhbench.runs.record import Record
+from vhbench.runs.stored_codes import check_data, read_codes
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS
-from vhbench.store import Record
 
 SAMPLE = 2000  # queries whose AP is on the page
 STEPS = 65534  # an AP is kept as a whole number of this part of 1; one more stands for undefined

@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vhbench.plan import Cell, Grid, plan
-from vhbench.registry import Registry
-from vhbench.report.paper import PaperTable, find_table
-from vhbench.report.reproduce import Line, grid_of, lines_of
-from vhbench.store import Store
+from vhbench.grid.plan import Cell, Grid, plan
+from vhbench.plugins.registry import Registry
+from vhbench.report.paper.lines import Line, grid_of, lines_of
+from vhbench.report.paper.table import PaperTable, find_table
+from vhbench.runs.store import Store
 
 if TYPE_CHECKING:
-    from vhbench.launch import Launcher
-    from vhbench.runner import Observer, Settings
+    from vhbench.grid.runner import Observer, Settings
+    from vhbench.plugins.launcher import Launcher
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Reproduction:
         store: the results folder.
         protocol: another protocol, or the path of its manifest; None: the table's own.
         bits: code lengths; empty: the table's own.
-        options: seeds, budget, epochs, precision and allow_counts, as `vhbench.plan.Grid` takes them.
+        options: seeds, budget, epochs, precision and allow_counts, as `vhbench.grid.plan.Grid` takes them.
         data: the data folder.
         plugins: files with further methods, as the registry has them.
         published: folder of the published numbers; None: that of the source checkout.
@@ -68,7 +68,7 @@ class Reproduction:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The runs, each with its state; errors as for `vhbench.plan.plan`."""
+        """The runs, each with its state; errors as for `vhbench.grid.plan.plan`."""
         return plan(self.grid, self.registry, self.store, self.data)
 
     def run(
@@ -84,8 +84,8 @@ class Reproduction:
         Raises:
             VhbenchError: results cannot be written, or the launcher refuses an option.
         """
-        from vhbench.grids import keep_grid
-        from vhbench.runner import Sources, run_cells
+        from vhbench.grid.kept import keep_grid
+        from vhbench.grid.runner import Sources, run_cells
 
         self.store.check_writable()
         keep_grid(self.store, self.cells, self.grid, self.data, self.plugins)

@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from tabulate import tabulate
 
-from vhbench.report.reproduce import GAIN, TOLERANCE_TEXT, Line
+from vhbench.report.paper.lines import GAIN, TOLERANCE_TEXT, Line
 
 FORMATS = ("table", "md", "csv", "json")
 COLUMNS = tuple(field.name for field in fields(Line))
@@ -27,7 +27,7 @@ def render(lines: Sequence[Line], title: str, form: str) -> str:
     """Return numbers and claims as text.
 
     Args:
-        lines: as `vhbench.report.reproduce.lines_of` returns them.
+        lines: as `vhbench.report.paper.lines.lines_of` returns them.
         title: of the paper's table.
         form: one of FORMATS.
     """

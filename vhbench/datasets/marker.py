@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import DataError
-from vhbench.files import atomic_write
+from vhbench.system.files import atomic_write
 
 SCHEMA = "vhbench.synthetic/1"
 FILE = "synthetic.toml"

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vhbench.spec import RunSpec
-from vhbench.store import Record
+from vhbench.runs.record import Record
+from vhbench.runs.spec import RunSpec
 
 
 @dataclass(frozen=True)

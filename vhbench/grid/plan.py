@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
+from vhbench.plugins.registry import MethodEntry, Registry
 from vhbench.protocol import Protocol, Split
-from vhbench.registry import MethodEntry, Registry
-from vhbench.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
-from vhbench.store import Record, Store
+from vhbench.runs.record import Record
+from vhbench.runs.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
+from vhbench.runs.store import Store
 
 MAX_BITS = 512
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from vhbench.errors import StoreError
-from vhbench.plan import Cell
-from vhbench.spec import RunSpec
-from vhbench.store import Store
+from vhbench.grid.plan import Cell
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
 
 
 def against_in_domain(cell: Cell, scores: Mapping[str, float | None], store: Store) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vhbench import __version__
 from vhbench.errors import StoreError
-from vhbench.files import write_json
-from vhbench.plan import Cell, Grid
-from vhbench.store import Store, hold
+from vhbench.grid.plan import Cell, Grid
+from vhbench.runs.store import Store
+from vhbench.system.files import write_json
+from vhbench.system.locks import hold
+from vhbench.version import __version__
 
 SCHEMA = "vhbench.grid/1"
 FOLDER = "grids"
@@ -56,8 +57,8 @@ def keep_grid(
     path = store.root / FOLDER / f"{name}.json"
     end = time.monotonic() + PATIENCE
     while not path.exists():
-        with hold(path.parent) as folder:
-            if folder is not None:
+        with hold(path.parent) as held:
+            if held:
                 content = {"options": options_of(grid, data, plugins), "runs": runs, "vhbench": __version__}
                 write_json(path, {"schema": SCHEMA, **content})
         if time.monotonic() > end:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vhbench.report.curves import pr_curves
 from vhbench.report.rows import Choice, Row
-from vhbench.store import Record
+from vhbench.runs.record import Record
 
 AT = "precision at recall "
 

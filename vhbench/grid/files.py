@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
-from vhbench.grids import SCHEMA as GRID_SCHEMA
-from vhbench.record import SCHEMA as RUN_SCHEMA
-from vhbench.spec import SMOKE_VIDEOS
+from vhbench.grid.kept import SCHEMA as GRID_SCHEMA
+from vhbench.runs.record import SCHEMA as RUN_SCHEMA
+from vhbench.runs.spec import SMOKE_VIDEOS
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import io
 import json
 import logging
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,41 +15,24 @@ from typing import Any
 import numpy as np
 
 from vhbench.errors import StoreError
-from vhbench.files import (
+from vhbench.method import Epoch
+from vhbench.runs.record import RECORD, DamagedError, Record, read_record
+from vhbench.runs.spec import RunSpec
+from vhbench.system.files import (
     DAMAGED,
-    TEMPORARY,
     aside_name,
     atomic_write,
     make_folder,
+    read_error,
     set_aside,
     sha256_of,
     sync_folder,
     write_error,
     write_json,
 )
-from vhbench.method import Epoch
-from vhbench.record import RECORD, SCHEMA, DamagedError, Record, read_error, read_record
-from vhbench.spec import RunSpec
+from vhbench.system.locks import hold, is_held
 
-__all__ = [
-    "CHECKPOINT",
-    "LOCK",
-    "RECORD",
-    "SCHEMA",
-    "DamagedError",
-    "Record",
-    "RunFolder",
-    "Store",
-    "hold",
-    "is_locked",
-    "read_record",
-]
-
-LOCK = ".lock"
 CHECKPOINT = "checkpoint"  # folder
-LOCK_TRIES, LOCK_PAUSE = 5, 0.02  # seconds
-HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what `flock` says of a lock that another process holds
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # what it says on a file system that has none
 ARTEFACTS = ("codes.npz", "per_query.npz", "curves.json", "traceback.txt")
 
 log = logging.getLogger(__name__)
@@ -141,7 +120,7 @@ class Store:
                 continue
             if all(error.derived for error in damage):
                 found.append(record)
-            if not is_locked(path.with_name(LOCK)):  # else they are just being written anew
+            if not is_held(path.parent):  # else they are just being written anew
                 problems += map(str, damage)
         return found, problems
 
@@ -154,33 +133,23 @@ class Store:
         Raises:
             StoreError: the folder cannot be written or locked.
         """
-        with hold(self.path(spec)) as folder:
+        with hold_run(self.path(spec)) as folder:
             yield folder
 
     def is_claimed(self, spec: RunSpec) -> bool:
         """Say whether a living process works on the run."""
-        return is_locked(self.path(spec) / LOCK)
+        return is_held(self.path(spec))
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[RunFolder | None]:
-    """Hold a folder's lock while the block runs; yield None if another process holds it. See `Store.claim`.
+def hold_run(folder: Path) -> Iterator[RunFolder | None]:
+    """Hold the lock of a run's folder while the block runs; yield None if another process holds it.
 
     Raises:
         StoreError: the folder cannot be written or locked.
     """
-    descriptor = _lock(folder / LOCK)
-    if descriptor is None:
-        yield None
-        return
-    try:
-        yield RunFolder(folder)
-    finally:
-        with contextlib.suppress(OSError):  # a lock file that nobody holds is no harm
-            (folder / LOCK).unlink(missing_ok=True)
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only if it is empty: nothing was done
+    with hold(folder) as held:
+        yield RunFolder(folder) if held else None
 
 
 class RunFolder:
@@ -188,9 +157,6 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        for left in path.rglob(f"{TEMPORARY}*"):  # of a process that was killed while writing
-            with contextlib.suppress(OSError):
-                left.unlink()
 
     @property
     def checkpoint(self) -> Path:
@@ -286,21 +252,6 @@ class RunFolder:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
 
 
-def is_locked(path: Path) -> bool:
-    """Say whether a living process holds this lock file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in HELD
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _epoch_of(line: str) -> int | None:
     """Return which epoch a line of `train.jsonl` is about, or None if it is none."""
     try:
@@ -308,43 +259,3 @@ def _epoch_of(line: str) -> int | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return number if isinstance(number, int) else None
-
-
-def _lock(path: Path) -> int | None:
-    """Take the lock and return its descriptor, or None if another process holds it.
-
-    Raises:
-        StoreError: the folder cannot be written, or its file system has no locks.
-    """
-    try:
-        return _try_lock(path)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise write_error(path.parent, error) from error
-        raise StoreError(
-            f"Cannot lock {path}: {error.strerror}. Without locks two processes could do the same run: choose an --out "
-            "on a file system that has them (a local disk, NFS 4 with its lock service, Lustre mounted with flock)."
-        ) from error
-
-
-def _try_lock(path: Path) -> int | None:
-    for _ in range(LOCK_TRIES):
-        try:
-            make_folder(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # the owner before us has just removed the empty folder
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # the owner before us may have removed the file between our open and our lock
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno not in HELD:  # the file system has no locks
-                os.close(descriptor)
-                raise
-            time.sleep(LOCK_PAUSE)  # held: by an owner, or for an instant by `is_claimed`
-        os.close(descriptor)
-    return None

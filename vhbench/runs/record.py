@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -17,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from vhbench.errors import StoreError
-from vhbench.files import sha256_of
-from vhbench.spec import digest_of
+from vhbench.runs.spec import digest_of
+from vhbench.system.files import read_error, sha256_of
 
 SCHEMA = "vhbench.run/1"
 RECORD = "run.json"
@@ -178,16 +177,6 @@ def read_record(path: Path) -> Record:
     if data["id"] != _digest_of(data["spec"]):
         raise DamagedError(path, "its id is not the sha256 of its specification")
     return Record(path.parent, data)
-
-
-def read_error(path: Path, error: OSError) -> StoreError:
-    """Turn an operating system's refusal to read into one sentence."""
-    if error.errno == errno.ESTALE:
-        return StoreError(
-            f"Cannot read {path}: the file server has lost track of it ({error.strerror}). Check that the folder is "
-            "still there and mounted, and run the same command again."
-        )
-    return StoreError(f"Cannot read {path}: {error.strerror or error}.")
 
 
 def _digest_of(spec: Mapping[str, Any]) -> str | None:

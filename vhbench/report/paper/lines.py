@@ -10,14 +10,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vhbench.plan import Cell, Grid
+from vhbench.grid.plan import Cell, Grid
 from vhbench.report.orderings import Checked, Ordering, check_orderings, read_orderings
-from vhbench.report.paper import PaperTable
+from vhbench.report.paper.recalls import AT, precisions
+from vhbench.report.paper.table import PaperTable
 from vhbench.report.published import UNKNOWN, PublishedRow
-from vhbench.report.recalls import AT, precisions
 from vhbench.report.rows import Choice, Row, in_database, rows
+from vhbench.runs.record import Record
+from vhbench.runs.store import Store
 from vhbench.scoring import Metric
-from vhbench.store import Record, Store
 
 TOLERANCE = 0.01  # of mAP; training anew with another seed easily moves it by this much
 SPREADS = 2.0  # standard deviations over seeds
@@ -81,7 +82,7 @@ class Line:
 
 
 def grid_of(table: PaperTable, **options: Any) -> Grid:
-    """Return the runs that a table needs; `options` as `vhbench.plan.Grid` takes them."""
+    """Return the runs that a table needs; `options` as `vhbench.grid.plan.Grid` takes them."""
     return Grid(table.methods, table.grid_protocols, table.bits, **options)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from vhbench.datasets.opening import Opening
 from vhbench.errors import DataError, unknown
 from vhbench.features import Features, drop_extra_column, match_forms
-from vhbench.opening import Opening
 from vhbench.protocol import Protocol, Relevance, Split
 
 ROLES = ("train", "query", "database")

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from vhbench import __version__
 from vhbench.errors import UsageError, VhbenchError
-from vhbench.files import atomic_write, write_json
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Relevance, Split
-from vhbench.record import RECORD, Record, read_record
-from vhbench.recorded import check_data, read_codes
-from vhbench.registry import Registry
-from vhbench.store import Store
+from vhbench.runs.record import RECORD, Record, read_record
+from vhbench.runs.store import Store
+from vhbench.runs.stored_codes import check_data, read_codes
+from vhbench.system.files import atomic_write, write_json
+from vhbench.version import __version__
 
 ABOUT = "about.json"
 BIT_ORDER = "bit j of a code is bit j % 8 (1 << j % 8) of byte j // 8; unused high bits of the last byte are 0"

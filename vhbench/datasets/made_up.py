@@ -1,14 +1,13 @@
 """Made-up data sets in exactly the files of the field's, so that anyone can try the full-size path without a download.
 
-Names, keys and counts are those of the standard manifests; the videos come from `vhbench.features.synth`. Everything is
-written by streaming into a folder beside the final one, which takes its name when all is there: a half-made data set
-is never taken for a whole one. The marker `synthetic.toml` says of the files for ever what they are.
+Names, keys and counts are those of the standard manifests; the videos come from `vhbench.datasets.made_up_videos`.
+Everything is written by streaming into a folder beside the final one, which takes its name when all is there: a
+half-made data set is never taken for a whole one. The marker `synthetic.toml` says of the files for ever what they are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -20,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vhbench.datasets.made_up_videos import Source, Videos, choose, gzip_ratio, write_features, write_labels
+from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol, Table, load_manifest
+from vhbench.datasets.marker import Marker, read_marker, write_marker
 from vhbench.errors import DataError, StoreError, UsageError, unknown
 from vhbench.features import LABEL_KEYS, read_header
-from vhbench.features.marker import Marker, read_marker, write_marker
-from vhbench.features.synth import Source, Videos, choose, gzip_ratio, write_features, write_labels
-from vhbench.files import TEMPORARY, write_error
-from vhbench.manifest import ROLES, ManifestProtocol, Table, load_manifest
+from vhbench.system.files import TEMPORARY, sync_folder, write_error
+from vhbench.system.locks import lock
 
 FEWEST = 3  # videos of a class that a scaled role keeps, where the real one has as many
 SEVERAL = ("fcvid", "yfcc")  # data sets whose videos may have several labels
@@ -219,10 +219,8 @@ def _workplace(target: Path) -> Iterator[Path]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some network file systems know no locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"Another process is making {target}: wait for it.") from None
+            if not lock(descriptor):
+                raise DataError(f"Another process is making {target}: wait for it.")
         if not folder.exists() or folder.stat().st_ino != os.fstat(descriptor).st_ino:
             raise DataError(f"Another process has just been at work on {target}: run the same command again.")
         for left in folder.iterdir():
@@ -282,12 +280,3 @@ def _write_all(plan: Plan, folder: Path, progress: Progress, check_stop: Callabl
     check_stop()
     write_marker(folder, plan.marker)
     sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlast a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -126,6 +126,16 @@ def write_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"Cannot write {path}: {error.strerror or error}.")
 
 
+def read_error(path: Path, error: OSError) -> StoreError:
+    """Turn an operating system's refusal to read into one sentence."""
+    if error.errno == errno.ESTALE:
+        return StoreError(
+            f"Cannot read {path}: the file server has lost track of it ({error.strerror}). Check that the folder is "
+            "still there and mounted, and run the same command again."
+        )
+    return StoreError(f"Cannot read {path}: {error.strerror or error}.")
+
+
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:

@@ -16,13 +16,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from vhbench import source
 from vhbench.errors import UsageError, unknown
-from vhbench.source import Parameter
+from vhbench.plugins import source
+from vhbench.plugins.source import Parameter
 
 if TYPE_CHECKING:
-    from vhbench.launch import Launcher
     from vhbench.method import Method
+    from vhbench.plugins.launcher import Launcher
     from vhbench.protocol import Protocol
 
 BUILT_IN = "built-in"
@@ -136,7 +136,7 @@ class Registry:
             DataError: the manifest is faulty.
         """
         if name.endswith(".toml") and (COMPOSED not in name or Path(name).exists()):
-            from vhbench.manifest import load_manifest
+            from vhbench.datasets.manifest_protocol import load_manifest
 
             return load_manifest(Path(name))
         found = [e for e in self._protocols if name in (e.name, f"{_short(e.origin)}:{e.name}")]

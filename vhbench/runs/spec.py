@@ -12,8 +12,8 @@ from typing import Any
 
 from vhbench.errors import UsageError, unknown
 from vhbench.method import Budget
-from vhbench.registry import MethodEntry
-from vhbench.source import Parameter
+from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.source import Parameter
 
 PRECISIONS = ("float32", "bf16")
 BUDGETS = {

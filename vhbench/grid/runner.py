@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from vhbench import __version__, environment
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
 from vhbench.features.placement import place, release
-from vhbench.in_domain import against_in_domain
-from vhbench.launch import Launcher
+from vhbench.grid.plan import Cell
+from vhbench.grid.related import codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
-from vhbench.nesting import codes_from_longer, nested
-from vhbench.plan import Cell
-from vhbench.scored import score_splits
-from vhbench.spec import budget_name
-from vhbench.store import SCHEMA, Record, RunFolder, Store
+from vhbench.plugins.launcher import Launcher
+from vhbench.runs.in_domain import against_in_domain
+from vhbench.runs.record import SCHEMA, Record
+from vhbench.runs.spec import budget_name
+from vhbench.runs.store import RunFolder, Store
+from vhbench.scoring.splits import score_splits
+from vhbench.system import environment
+from vhbench.version import __version__
 from vhbench.videos import VideoSet
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vhbench.datasets.marker import FILE, Marker, read_marker
 from vhbench.errors import DataError
 from vhbench.features import Features, Header, SampledFrames, check_alike, open_headers, read_header, read_labels
-from vhbench.features.marker import FILE, Marker, read_marker
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
 
 if TYPE_CHECKING:
-    from vhbench.manifest import ManifestProtocol
+    from vhbench.datasets.manifest_protocol import ManifestProtocol
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vhbench.errors import VhbenchError
-from vhbench.files import DAMAGED, TEMPORARY
-from vhbench.grids import FOLDER as GRIDS
-from vhbench.grids import kept_grids
+from vhbench.grid.kept import FOLDER as GRIDS
+from vhbench.grid.kept import kept_grids
 from vhbench.launch import queue
 from vhbench.launch.watching import last_epoch
 from vhbench.method import Epoch
-from vhbench.record import read_record
-from vhbench.store import CHECKPOINT, LOCK, RECORD, Record, Store, hold, is_locked
+from vhbench.runs.record import RECORD, Record, read_record
+from vhbench.runs.store import CHECKPOINT, Store, hold_run
+from vhbench.system.files import DAMAGED, TEMPORARY
+from vhbench.system.locks import LOCK, is_held
 
 STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
 OPEN_STATES = {"running", "interrupted", "waiting"}
@@ -65,7 +66,7 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
 
 
 def _recorded(record: Record, fingerprints: Mapping[str, str], epochs: int | None) -> RunState:
-    if is_locked(record.folder / LOCK):  # it is being done again
+    if is_held(record.folder):  # it is being done again
         return unfinished(record.folder, epochs)
     if record.status != "done":
         return RunState(record.folder, record.status, str(record.data["reason"]))
@@ -81,7 +82,7 @@ def unfinished(folder: Path, epochs: int | None) -> RunState:
         folder: the run's.
         epochs: how many it trains, if that is known.
     """
-    state = "running" if is_locked(folder / LOCK) else "interrupted"
+    state = "running" if is_held(folder) else "interrupted"
     try:
         return RunState(folder, state, epoch=last_epoch(folder, epochs))
     except ValueError as error:
@@ -103,7 +104,7 @@ def tidy(root: Path) -> list[Path]:
     for folder in [*sorted(runs), root / GRIDS]:
         left = _leftovers(folder)
         if left:
-            with hold(
+            with hold_run(
                 folder
             ) as held:  # removes temporary files; at its end its own lock, and the folder if it is empty
                 if held and _is_done(folder):

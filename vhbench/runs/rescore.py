@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from vhbench import __version__
 from vhbench.errors import DataError, StoreError, UsageError
-from vhbench.files import atomic_write, write_json
-from vhbench.in_domain import gains
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
-from vhbench.record import RECORD, Record, read_record
-from vhbench.recorded import check_data, codes_by_part
-from vhbench.registry import Registry
 from vhbench.report.rows import Choice, groups
-from vhbench.scored import Scored, score_splits
-from vhbench.spec import RunSpec
-from vhbench.store import Store, hold
+from vhbench.runs.in_domain import gains
+from vhbench.runs.record import RECORD, Record, read_record
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store, hold_run
+from vhbench.runs.stored_codes import check_data, codes_by_part
+from vhbench.scoring.splits import Scored, score_splits
+from vhbench.system.files import atomic_write, write_json
+from vhbench.version import __version__
 
 CLOSE = 1e-9  # two numbers that differ by no more are the same: another NumPy may sum in another order
 
@@ -99,7 +99,7 @@ def rescore_runs(
 
 def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: Store, ks: Sequence[int]) -> Rescored:
     """Rescore one run under its lock."""
-    with hold(run.folder) as held:
+    with hold_run(run.folder) as held:
         if held is None:
             return Rescored(run, problem=f"Another process works on {run.folder}: rescore it later.")
         try:

@@ -96,7 +96,7 @@ def _version(package: str) -> str | None:
 @functools.cache
 def _git_revision() -> str | None:
     """Return the commit of the checkout that vhbench runs from, with "+changes" where files differ from it."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     try:

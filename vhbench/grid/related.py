@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from vhbench.errors import StoreError
-from vhbench.plan import Cell
-from vhbench.recorded import codes_by_part
-from vhbench.store import Record, Store
+from vhbench.grid.plan import Cell
+from vhbench.runs.record import Record
+from vhbench.runs.store import Store
+from vhbench.runs.stored_codes import codes_by_part
 
 
 def nested(cell: Cell) -> bool:

@@ -1,0 +1,1 @@
+"""What a data set is: manifests, the files they name, and made-up ones."""

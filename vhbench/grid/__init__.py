@@ -1,0 +1,1 @@
+"""A grid of runs: asked for, put in order, worked off."""

@@ -1,0 +1,1 @@
+"""A paper's tables beside runs of our own."""

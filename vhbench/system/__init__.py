@@ -1,0 +1,1 @@
+"""The ground: files, locks, the machine."""
