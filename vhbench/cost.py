@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext, Method
-from vhbench.training import ENCODE_BATCH, Moment, NeuralMethod, isolated_torch
+from vhbench.training import ENCODE_BATCH, NeuralMethod, Training, isolated_torch
 from vhbench.videos import VideoSet
 
 BATCHES = (2, 3, 4)  # videos a counted step; three points fix a polynomial of degree 2 in the batch's size
@@ -188,13 +188,13 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
     with isolated_torch(ctx):
         torch.manual_seed(ctx.torch_seed("init"))
         module = method.build(frames, dim)
-        flops, training_bytes = _train(method, module, VideoSet(features), few, ctx)
+        flops, epochs, training_bytes = _train(method, module, VideoSet(features), few, ctx)
         module.eval()
         with torch.inference_mode():
             counts = [_count(partial(method.codes, module, few[:n])) for n in BATCHES]
             used = _parameters_read(module, partial(method.codes, module, few))
     every = list(module.parameters())
-    passes = method.epochs + features.rows_read / LOOP_VIDEOS
+    passes = epochs + features.rows_read / LOOP_VIDEOS
     return Cost(
         method.bits,
         frames,
@@ -203,7 +203,7 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
         frames,
         Phase(sum(p.numel() for p in every), _bytes(every), flops, passes),
         Phase(sum(p.numel() for p in used), _bytes(used), (_per_video(counts, ENCODE_BATCH),), 1.0),
-        method.epochs,
+        epochs,
         method.batch_size,
         training_bytes,
     )
@@ -211,39 +211,33 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
 
 def _train(
     method: NeuralMethod, module: nn.Module, train: VideoSet, few: torch.Tensor, ctx: FitContext
-) -> tuple[tuple[float, ...], int]:
+) -> tuple[tuple[float, ...], int, int]:
     """Go through the epochs as training does, with steps in the first and the last alone.
 
     Returns:
-        Operations a video in these epochs; bytes of weights, gradients and the optimiser's state.
+        Operations a video in these epochs; how many epochs there are; bytes of weights, gradients and the optimisers'
+        state.
     """
     method.prepare(module, train, ctx)
-    optimizer = method.optimizer(module)
-    module.train()
+    training = Training(method, module, train, ctx)
     weights = list(module.parameters())
     flops, gradient_bytes, state_bytes = [], 0, {}
-    for epoch in range(method.epochs):
-        method.start_epoch(module, train, Moment(epoch, method.epochs))
-        if epoch not in (0, method.epochs - 1):
-            continue
-        counts = []
-        for n in BATCHES:
-            moment = Moment(epoch, method.epochs, torch.arange(n))
-            optimizer.zero_grad(set_to_none=True)
-            counts.append(_count(partial(_step, method, module, few[:n], moment)))
-        flops.append(_per_video(counts, method.batch_size))
-        optimizer.step()
-        gradient_bytes = max(gradient_bytes, _bytes(w.grad for w in weights if w.grad is not None))
-        for weight, state in optimizer.state.items():
-            state_bytes[weight] = _bytes(value for value in state.values() if isinstance(value, torch.Tensor))
-        optimizer.state.clear()  # large, and no longer needed
-    optimizer.zero_grad(set_to_none=True)
-    return tuple(flops), _bytes(weights) + gradient_bytes + sum(state_bytes.values())
-
-
-def _step(method: NeuralMethod, module: nn.Module, videos: torch.Tensor, moment: Moment) -> None:
-    parts = method.loss(module, videos, moment)
-    torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+    for number in range(len(training.epochs)):
+        moment = training.start_epoch(number)
+        if number in (0, len(training.epochs) - 1):
+            counts = [
+                _count(partial(training.gradient, few[:n], replace(moment, rows=torch.arange(n)))) for n in BATCHES
+            ]
+            flops.append(_per_video(counts, method.batch_size))
+            gradient_bytes = max(gradient_bytes, _bytes(w.grad for w in weights if w.grad is not None))
+            for optimizer in training.optimizers:
+                optimizer.step()
+                for weight, state in optimizer.state.items():
+                    state_bytes[weight] = _bytes(value for value in state.values() if isinstance(value, torch.Tensor))
+                optimizer.state.clear()  # large, and no longer needed
+        method.end_epoch(module, train, moment)
+    module.zero_grad(set_to_none=True)
+    return tuple(flops), len(training.epochs), _bytes(weights) + gradient_bytes + sum(state_bytes.values())
 
 
 def _count(run: Callable[[], object]) -> int:

@@ -6,7 +6,7 @@ import abc
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,26 +27,48 @@ class Moment:
     """Where in the training a batch is seen.
 
     Attributes:
-        epoch: 0-based epoch.
-        epochs: how many epochs this run trains.
-        rows: which training videos the batch holds: positions in the training set, int64, on the CPU; empty before an
-            epoch's first batch.
+        epoch: 0-based epoch of its stage.
+        epochs: how many epochs that stage has.
+        rows: which training videos the batch holds: positions in the training set, int64, on the run's device; empty
+            before an epoch's first batch and after its last.
+        stage: 0-based stage; see `NeuralMethod.stages`.
+        step: 0-based step of the stage, counted over its epochs.
+        steps: how many steps the stage has.
+        ctx: the run's side of training.
     """
 
     epoch: int
     epochs: int
     rows: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    stage: int = 0
+    step: int = 0
+    steps: int = 0
+    ctx: FitContext = field(default_factory=FitContext)
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """Return a generator that depends on the run's seed, the stream's name, the stage and the epoch alone."""
+        return self.ctx.rng(f"{stream} {self.stage} {self.epoch}")
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which matrix products have the run's precision."""
+        return torch.autocast(torch.device(self.ctx.device).type, torch.bfloat16, enabled=self.ctx.precision == "bf16")
 
 
 class NeuralMethod(Method):
     """A method that trains a torch module in epochs over minibatches.
 
-    You write `build`, `loss` and `codes`; this class owns the loop: seeding, precision, checkpoints, resuming, the
+    You write `build`, `loss` and `codes`; the loop below owns the rest: seeding, precision, checkpoints, resuming, the
     divergence check and the log. Your constructor must take `epochs`, `batch_size`, `lr` and `weight_decay`.
 
     What training keeps from step to step lives in the module: parameters, buffers, and non-persistent buffers
-    (`register_buffer(..., persistent=False)`) for what only training needs. Checkpoints hold all three, saved models
-    the first two.
+    (`register_buffer(..., persistent=False)`) for what only training needs, such as a state of every training video,
+    which `Moment.rows` counts. Checkpoints hold all three, saved models the first two. Random numbers (dropout, masks
+    of two views) come from torch's global generator, which the loop seeds anew in each epoch; so a resumed training is
+    the undisturbed one.
+
+    What a published program does beside this has a function of its own to override: `optimizer` (one or several),
+    `lr_factor` (a schedule), `gradient` (in place of the loss' own), `before_step` (clipping), `after_step`, `stages`
+    (several, each with fresh optimisers), and `start_stage`, `start_epoch`, `end_epoch`.
     """
 
     epochs: int
@@ -91,8 +113,19 @@ class NeuralMethod(Method):
             ctx: the run's side of training.
         """
 
-    def start_epoch(self, module: Any, train: VideoSet, moment: Moment) -> None:
-        """Do what an epoch needs before its first batch, e.g. initialise a second stage; called in training mode.
+    def stages(self, epochs: int) -> Sequence[int]:
+        """Return how many epochs each stage of the training has: one stage, unless a method says otherwise.
+
+        Args:
+            epochs: what the run may spend: `epochs`, or less where its budget is smaller; further stages are shortened
+                in the same ratio.
+        """
+        return (epochs,)
+
+    def start_stage(self, module: Any, train: VideoSet, moment: Moment) -> None:
+        """Do what a stage needs before its first epoch, e.g. cluster the videos; called in training mode.
+
+        Its optimisers are made afterwards. On resuming it is not called again: what it makes lies in buffers.
 
         Args:
             module: the network.
@@ -100,9 +133,36 @@ class NeuralMethod(Method):
             moment: the epoch that begins.
         """
 
-    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimiser: Adam with L2 weight decay unless a method says otherwise."""
+    def start_epoch(self, module: Any, train: VideoSet, moment: Moment) -> None:
+        """Do what an epoch needs before its first batch; arguments as for `start_stage`."""
+
+    def end_epoch(self, module: Any, train: VideoSet, moment: Moment) -> None:
+        """Do what follows an epoch's last batch; arguments as for `start_stage`."""
+
+    def optimizer(self, module: Any) -> torch.optim.Optimizer | Sequence[torch.optim.Optimizer]:
+        """Return a stage's optimiser, or several: Adam with L2 weight decay unless a method says otherwise."""
         return torch.optim.Adam(module.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+    def lr_factor(self, moment: Moment) -> float:
+        """Return by what the optimisers' learning rates are multiplied at a moment: a schedule by epoch or by step."""
+        return 1.0
+
+    def gradient(self, module: Any, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
+        """Add the gradient of a batch to the parameters' `grad`, and return the terms of the loss.
+
+        That of the terms' sum, unless a method estimates it otherwise (score functions, several backward passes).
+        Arguments as for `loss`.
+        """
+        with moment.autocast():
+            parts = self.loss(module, videos, moment)
+        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        return parts
+
+    def before_step(self, module: Any, moment: Moment) -> None:
+        """Change the gradients before they are applied, e.g. clip them."""
+
+    def after_step(self, module: Any, moment: Moment) -> None:
+        """Do what follows a step, e.g. renew centres or a mean of the weights; without gradients."""
 
     def fit(self, train: VideoSet, ctx: FitContext) -> Self:
         """Train the network; see `Method.fit`.
@@ -119,7 +179,7 @@ class NeuralMethod(Method):
             torch.manual_seed(ctx.torch_seed("init"))
             module = self.build(train.frames, train.dim).to(ctx.device)
             self.prepare(module, train, ctx)
-            _train(self, module, train, ctx)
+            Training(self, module, train, ctx).run()
         if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
             raise MethodError(f"The last step left NaN or infinite weights: training diverged. lr is {self.lr:g}.")
         self.shape_ = np.array([train.frames, train.dim])
@@ -179,37 +239,128 @@ def _use_deterministic_algorithms(wanted: bool) -> None:
         torch.use_deterministic_algorithms(wanted)
 
 
-def _train(method: NeuralMethod, module: nn.Module, train: VideoSet, ctx: FitContext) -> None:
-    optimizer = method.optimizer(module)
-    epochs = method.epochs if ctx.budget.epochs is None else ctx.budget.epochs
-    for epoch in range(_resume(module, optimizer, ctx), epochs):
-        started = time.perf_counter()
+class Training:
+    """The training of one network: `NeuralMethod.fit` runs it, `vhbench.cost` measures parts of it.
+
+    Args:
+        method: the method, which says what a step does.
+        module: its network, prepared, on the run's device.
+        train: the training videos.
+        ctx: the run's side.
+
+    Attributes:
+        epochs: (stage, epoch of the stage, epochs of the stage) of every epoch, in order.
+        optimizers: of the present stage.
+    """
+
+    def __init__(self, method: NeuralMethod, module: nn.Module, train: VideoSet, ctx: FitContext):
+        self._method, self._module, self._train, self._ctx = method, module, train, ctx
+        stages = method.stages(method.epochs if ctx.budget.epochs is None else ctx.budget.epochs)
+        self.epochs = [(stage, epoch, count) for stage, count in enumerate(stages) for epoch in range(count)]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        # a last batch of one video is left out: batch norm has no variance to work with
+        self._steps = len(train) // method.batch_size + (len(train) % method.batch_size > 1)
+
+    def run(self) -> None:
+        """Train from the checkpoint, or from the start, to the end.
+
+        Raises:
+            MethodError: the loss became NaN or infinite.
+        """
+        for number in range(self._resume(), len(self.epochs)):
+            started = time.perf_counter()
+            moment = self.start_epoch(number)
+            parts = self._steps_of(number, moment)
+            self._method.end_epoch(self._module, self._train, moment)
+            self._report(number, parts, time.perf_counter() - started)
+            if self._ctx.checkpoint is not None and number + 1 < len(self.epochs) and self._ctx.checkpoint.due():
+                self._save(number + 1)
+
+    def start_epoch(self, number: int) -> Moment:
+        """Begin an epoch, and its stage where it is the first of one.
+
+        Args:
+            number: 0-based, over all stages.
+        """
+        stage, epoch, epochs = self.epochs[number]
         # every epoch has its own streams, so that a resumed run draws the same numbers as an undisturbed one
-        torch.manual_seed(ctx.torch_seed(f"epoch {epoch}"))
-        parts = _train_epoch(method, module, optimizer, train, Moment(epoch, epochs), ctx)
-        loss = sum(parts.values())
+        torch.manual_seed(self._ctx.torch_seed(f"epoch {number}"))
+        self._module.train()
+        nothing = torch.empty(0, dtype=torch.int64, device=self._ctx.device)
+        moment = Moment(epoch, epochs, nothing, stage, epoch * self._steps, epochs * self._steps, self._ctx)
+        if epoch == 0:
+            self._method.start_stage(self._module, self._train, moment)
+            self._make_optimizers()
+        self._method.start_epoch(self._module, self._train, moment)
+        return moment
+
+    def gradient(self, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
+        """Leave the gradient of one batch in the parameters and return the terms of its loss."""
+        self._module.zero_grad(set_to_none=True)
+        return self._method.gradient(self._module, videos, moment)
+
+    def step(self, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
+        """Do one step on a batch and return the terms of its loss."""
+        parts = self.gradient(videos, moment)
+        self._method.before_step(self._module, moment)
+        factor = self._method.lr_factor(moment)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+            optimizer.step()
+        with torch.no_grad():
+            self._method.after_step(self._module, moment)
+        return parts
+
+    def _steps_of(self, number: int, moment: Moment) -> dict[str, float]:
+        """Do an epoch's steps and return the mean of each term of the loss."""
+        size, device = self._method.batch_size, self._ctx.device
+        sums: dict[str, torch.Tensor] = {}
+        order = self._ctx.rng(f"shuffle {number}").permutation(len(self._train))
+        groups = torch.split(torch.from_numpy(order).to(device), size)
+        batches = self._train.subset(order).batches(size, device=device)
+        for step, (rows, videos) in enumerate(zip(groups, batches, strict=True)):
+            if step == self._steps:
+                continue
+            parts = self.step(videos, replace(moment, rows=rows, step=moment.step + step))
+            for name, value in parts.items():
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
+        return {name: float(value) / self._steps for name, value in sums.items()}
+
+    def _report(self, number: int, parts: dict[str, float], seconds: float) -> None:
+        """Tell how an epoch went, unless its loss is no number."""
+        loss, total = sum(parts.values()), len(self.epochs)
         if not math.isfinite(loss):
             terms = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
             raise MethodError(
-                f"The loss became {loss} in epoch {epoch + 1} of {epochs} ({terms}): training diverged. "
-                f"Try a lower learning rate (lr is {method.lr:g})."
+                f"The loss became {loss} in epoch {number + 1} of {total} ({terms}): training diverged. "
+                f"Try a lower learning rate (lr is {self._method.lr:g})."
             )
-        ctx.report(Epoch(epoch + 1, epochs, loss, parts, time.perf_counter() - started))
-        if ctx.checkpoint is not None and epoch + 1 < epochs and ctx.checkpoint.due():
-            state = {"module": _tensors(module), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-            ctx.checkpoint.save(state)
+        self._ctx.report(Epoch(number + 1, total, loss, parts, seconds))
 
+    def _make_optimizers(self) -> None:
+        made = self._method.optimizer(self._module)
+        self.optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
 
-def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, ctx: FitContext) -> int:
-    """Restore the checkpoint, if there is one, and return how many epochs are done."""
-    state: dict[str, Any] | None = ctx.checkpoint.load() if ctx.checkpoint is not None else None
-    if state is None:
-        return 0
-    with torch.no_grad():
-        for name, tensor in _tensors(module).items():
-            tensor.copy_(state["module"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"])
+    def _save(self, number: int) -> None:
+        """Write the state in which an epoch begins."""
+        assert self._ctx.checkpoint is not None
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        self._ctx.checkpoint.save({"module": _tensors(self._module), "optimizers": optimizers, "epoch": number})
+
+    def _resume(self) -> int:
+        """Restore the checkpoint, if there is one, and return how many epochs are done."""
+        state: dict[str, Any] | None = self._ctx.checkpoint.load() if self._ctx.checkpoint is not None else None
+        if state is None:
+            return 0
+        _restore(self._module, state["module"], self._ctx.device)
+        self._make_optimizers()
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["epoch"])
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -218,32 +369,16 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach() for name, tensor in named}
 
 
-def _train_epoch(
-    method: NeuralMethod,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train: VideoSet,
-    moment: Moment,
-    ctx: FitContext,
-) -> dict[str, float]:
-    """Run one epoch and return the mean of each term of the loss over its steps."""
-    module.train()
-    method.start_epoch(module, train, moment)
-    device_type = torch.device(ctx.device).type
-    sums: dict[str, torch.Tensor] = {}
-    steps = 0
-    order = ctx.rng(f"shuffle {moment.epoch}").permutation(len(train))
-    batches = train.subset(order).batches(method.batch_size, device=ctx.device)
-    for rows, videos in zip(torch.split(torch.from_numpy(order), method.batch_size), batches, strict=True):
-        if len(videos) == 1:
-            continue  # batch norm has no variance to work with; another video is left over in each epoch
-        moment = replace(moment, rows=rows)
-        with torch.autocast(device_type, torch.bfloat16, enabled=ctx.precision == "bf16"):
-            parts = method.loss(module, videos, moment)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        steps += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, torch.zeros((), device=ctx.device)) + value.detach()
-    return {name: float(value) / steps for name, value in sums.items()}
+def _restore(module: nn.Module, saved: dict[str, torch.Tensor], device: str) -> None:
+    """Give a new network what `_tensors` returned, buffers too that a stage or an epoch had made or resized."""
+    own = _tensors(module)
+    for name, value in saved.items():
+        if name in own and own[name].shape == value.shape:
+            own[name].copy_(value)
+            continue
+        folder, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(folder)
+        if leaf in owner._buffers:
+            setattr(owner, leaf, value.to(device))
+        else:
+            owner.register_buffer(leaf, value.to(device), persistent=False)

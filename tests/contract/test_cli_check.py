@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vhbench.testing import RULES, fakes
@@ -96,3 +98,10 @@ def test_file_that_does_not_exist(vhbench, name):
     code, out, err = vhbench("check", name)
     assert (code, out) == (2, "") and name.removeprefix("./") in err
     assert err.count("\n") == 1
+
+
+def test_a_method_that_uses_every_hook_of_the_training_loop(vhbench):
+    path = Path(__file__).parents[1] / "cli" / "plugins" / "every_hook.py"
+    assert len(path.read_text().splitlines()) < 80
+    code, out, _ = vhbench("check", path)
+    assert code == 0 and f"every-hook: all {len(RULES)} rules are kept" in out
