@@ -14,7 +14,7 @@ from vhbench.grid.plan import Grid, check_rerun, plan, to_do
 from vhbench.plugins.launcher import check_options
 from vhbench.plugins.registry import Registry
 from vhbench.report.comparison import comparison, draw
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
 from vhbench.system.environment import check_device

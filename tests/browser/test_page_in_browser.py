@@ -15,7 +15,7 @@ from vhbench.plugins.registry import Registry
 from vhbench.report.page import write_page
 from vhbench.report.page.build import render
 from vhbench.report.page.gather import gather
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.record import read_record
 from vhbench.runs.store import Store
 

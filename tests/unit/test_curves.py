@@ -10,7 +10,7 @@ import pytest
 from vhbench.errors import StoreError, UsageError
 from vhbench.report.curves import map_curves, pr_curves
 from vhbench.report.figures import draw_map, draw_pr, style
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
 

@@ -23,11 +23,12 @@ from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import Job, do, job_of
 from vhbench.launch.local import _Pool, launch
 from vhbench.launch.slots import make_slots, share_of_threads
-from vhbench.launch.watching import last_epoch, memory_of, reason_of
+from vhbench.launch.watching import memory_of, reason_of
 from vhbench.method import Epoch
 from vhbench.plugins.launcher import check_options
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
+from vhbench.runs.train_log import last_epoch
 
 # places
 

@@ -19,7 +19,7 @@ from vhbench.plugins.registry import Registry
 from vhbench.report.page import queries
 from vhbench.report.page.build import render, write_page
 from vhbench.report.page.gather import gather
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.record import read_record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store
@@ -319,7 +319,9 @@ def test_the_page_of_a_full_grid_is_below_5_mb(out, tmp_path):
     ap, codes = first.arrays("per_query.npz"), first.arrays("codes.npz")
     ap = {name: values for name, values in ap.items() if name.startswith("map@20[")}
     curves, rng = first.read_file("curves.json").decode(), np.random.default_rng(0)
-    epochs = "".join(f'{{"epoch": {n}, "loss": {rng.random()}, "recon": {rng.random()}}}\n' for n in range(1, 201))
+    epochs = "".join(
+        f'{{"epoch": {n}, "loss": {rng.random()}, "recon": {rng.random()}, "seconds": 1.5}}\n' for n in range(1, 201)
+    )
     for method, bits, seed in itertools.product(range(14), (16, 32, 64, 128), range(3)):
         spec = RunSpec(**{**first.spec, "method": f"m{method}", "bits": bits, "seed": seed})
         mask = [np.uint64(2 ** min(bits, 64) - 1), np.uint64(2 ** (bits - 64) - 1 if bits > 64 else 0)]

@@ -5,7 +5,8 @@ import statistics
 import pytest
 
 from vhbench.errors import UsageError
-from vhbench.report.rows import Choice, rows
+from vhbench.report.rows import rows
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
 DIGESTS = dict.fromkeys(("train", "query", "database", "relevance"), "0" * 64)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vhbench.errors import UsageError
-from vhbench.report.rows import Choice, groups, rows
+from vhbench.report.rows import rows
 from vhbench.report.significance import with_statistics
+from vhbench.runs.groups import Choice, groups
 from vhbench.runs.store import Store
 from vhbench.stats import bootstrap_interval, holm, sign_flip
 

@@ -11,8 +11,8 @@ import click
 from vhbench.cli import options
 from vhbench.report.comparison import comparison, draw
 from vhbench.report.figures import check_path
-from vhbench.report.rows import Choice
 from vhbench.report.tables import FORMATS, render
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
 FIGURE = click.Path(dir_okay=False, path_type=Path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vhbench.cli import options
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
 

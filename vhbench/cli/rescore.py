@@ -11,7 +11,7 @@ import click
 
 from vhbench.cli import options
 from vhbench.plugins.registry import Registry
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
 if TYPE_CHECKING:

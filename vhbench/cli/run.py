@@ -23,7 +23,8 @@ from vhbench.grid.plan import Cell, Grid, check_rerun, plan, to_do
 from vhbench.grid.survey import unfinished
 from vhbench.plugins.launcher import check_options, launcher_options
 from vhbench.plugins.registry import Registry
-from vhbench.report.rows import Choice, Row, rows
+from vhbench.report.rows import Row, rows
+from vhbench.runs.groups import Choice
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.store import Store
 from vhbench.system.environment import check_device

@@ -1,13 +1,16 @@
-"""Nested codes: a run takes its codes from a finished run of a longer code, so that one training serves all lengths."""
+"""What a run takes from other runs of its grid: the codes of a longer one, and the one that it is measured against."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vhbench.errors import StoreError
 from vhbench.grid.plan import Cell
+from vhbench.runs.in_domain import gains, in_domain_spec
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
 from vhbench.runs.stored_codes import codes_by_part
@@ -46,3 +49,24 @@ def codes_from_longer(cell: Cell, store: Store) -> tuple[Record, dict[str, np.nd
         except StoreError:  # damage to another run must not cost this one, which can train
             continue
     return None
+
+
+def against_in_domain(cell: Cell, scores: Mapping[str, float | None], store: Store) -> dict[str, Any]:
+    """Return the record's entry `in_domain`; nothing for a run that searches the data set it was trained on.
+
+    The `id` of the run compared with stands in the entry whether it has been done or not, so that two records can also
+    be compared later.
+
+    Args:
+        cell: the run.
+        scores: its scores.
+        store: where the run compared with may lie.
+
+    Returns:
+        {} or {"in_domain": {"protocol", "id", "gain"}}; gain as `vhbench.runs.in_domain.gains` returns it.
+    """
+    other = in_domain_spec(cell.spec, cell.splits)
+    if other is None:
+        return {}
+    gain = gains(scores, other, cell.entry.fingerprint, store)
+    return {"in_domain": {"protocol": other.protocol, "id": other.id, "gain": gain}}

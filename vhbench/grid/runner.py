@@ -18,11 +18,10 @@ from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
 from vhbench.features.placement import place, release
 from vhbench.grid.plan import Cell
-from vhbench.grid.related import codes_from_longer, nested
+from vhbench.grid.related import against_in_domain, codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plugins.launcher import Launcher
-from vhbench.runs.in_domain import against_in_domain
-from vhbench.runs.record import SCHEMA, Record
+from vhbench.runs.record import CODES, CURVES, PER_QUERY, SCHEMA, TRACEBACK, Record
 from vhbench.runs.spec import budget_name
 from vhbench.runs.store import RunFolder, Store
 from vhbench.scoring.splits import score_splits
@@ -161,7 +160,7 @@ def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | 
         if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
             return current
         base = {**_base_record(cell), "status": "failed", "reason": reason}
-        return folder.publish(base, texts={"traceback.txt": printed}, keep_checkpoint=True)
+        return folder.publish(base, texts={TRACEBACK: printed}, keep_checkpoint=True)
 
 
 def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, observer: Observer) -> Record:
@@ -179,7 +178,7 @@ def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, ob
         raise
     except (Exception, SystemExit) as error:
         return folder.publish(
-            {**base, "status": "failed", "reason": _reason(error)}, texts={"traceback.txt": traceback.format_exc()}
+            {**base, "status": "failed", "reason": _reason(error)}, texts={TRACEBACK: traceback.format_exc()}
         )
     compared = against_in_domain(cell, result.record["scores"], store)
     done = {**base, **result.record, **compared, "status": "done", "reason": None}
@@ -204,14 +203,14 @@ class _Result:
             work["cut_from"] = {"id": source.data["id"], "bits": source.spec["bits"]}
         else:
             codes, work = self._work(folder, settings, device, observer)
-        self.arrays["codes.npz"] = {
+        self.arrays[CODES] = {
             f"{split.name}/{role}": pack(codes[part.digest])
             for split in cell.splits
             for role, part in (("query", split.query), ("database", split.database))
         }
         scored = score_splits(cell.splits, codes, cell.protocol.ks)
-        self.arrays["per_query.npz"] = scored.per_query
-        self.texts = {"curves.json": scored.curves}
+        self.arrays[PER_QUERY] = scored.per_query
+        self.texts = {CURVES: scored.curves}
         self._check_unchanged()
         self.record: dict[str, Any] = {
             "scores": scored.scores,

@@ -12,10 +12,10 @@ from vhbench.errors import VhbenchError
 from vhbench.grid.kept import FOLDER as GRIDS
 from vhbench.grid.kept import kept_grids
 from vhbench.launch import queue
-from vhbench.launch.watching import last_epoch
 from vhbench.method import Epoch
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import CHECKPOINT, Store, hold_run
+from vhbench.runs.train_log import last_epoch
 from vhbench.system.files import DAMAGED, TEMPORARY
 from vhbench.system.locks import LOCK, is_held
 

@@ -18,7 +18,7 @@ from vhbench.checkpoint import Checkpoint
 from vhbench.launch import worker
 from vhbench.launch.connection import THREAD_VARIABLES
 from vhbench.launch.watching import reason_of, tail
-from vhbench.runs.record import RECORD
+from vhbench.runs.record import CHECKPOINT, RECORD
 
 TICK = 0.1  # seconds between looks at the run's process
 WARNING = 90.0  # seconds before a job's end at which SLURM says so, where its time is long enough for that
@@ -133,7 +133,7 @@ def _record(job: Mapping[str, Any]) -> Path:
 def _written(job: Mapping[str, Any]) -> int | None:
     """Return when the run's checkpoint was written."""
     try:
-        return Checkpoint(_folder(job) / "checkpoint", "").path.stat().st_mtime_ns
+        return Checkpoint(_folder(job) / CHECKPOINT, "").path.stat().st_mtime_ns
     except OSError:
         return None
 

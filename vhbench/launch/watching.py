@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from pathlib import Path
 from typing import IO
 
 from vhbench.method import Epoch
+from vhbench.runs.record import TRAIN_LOG
+from vhbench.runs.train_log import last_epoch
 
-LOG = "train.jsonl"
 TAIL = 8192  # bytes of what a run printed that are reported
-
-
-def last_epoch(folder: Path, total: int | None) -> Epoch | None:
-    """Return the last epoch in a run's `train.jsonl`, or None where there is none.
-
-    Args:
-        folder: the run's.
-        total: how many epochs it trains; None where that is not known, and the epoch's total is then 0.
-
-    Raises:
-        ValueError: the log is damaged.
-    """
-    try:
-        lines = (folder / LOG).read_bytes().splitlines()
-    except OSError:
-        return None
-    if not lines:
-        return None
-    try:
-        line = json.loads(lines[-1])
-        number, loss, seconds = int(line["epoch"]), float(line["loss"]), float(line["seconds"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{folder / LOG} is damaged") from error
-    return Epoch(number, max(number, total) if total else 0, loss, {}, seconds)
 
 
 class Progress:
@@ -62,7 +38,7 @@ class Progress:
 
     def _changed(self) -> int:
         try:
-            return (self._folder / LOG).stat().st_mtime_ns
+            return (self._folder / TRAIN_LOG).stat().st_mtime_ns
         except OSError:
             return 0
 

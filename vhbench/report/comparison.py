@@ -9,8 +9,9 @@ from pathlib import Path
 from vhbench.plugins.registry import Registry
 from vhbench.report.beside import with_published
 from vhbench.report.published import read_published
-from vhbench.report.rows import Choice, Row, groups, rows
+from vhbench.report.rows import Row, rows
 from vhbench.report.significance import with_statistics
+from vhbench.runs.groups import Choice, groups
 from vhbench.runs.record import Record
 
 log = logging.getLogger(__name__)

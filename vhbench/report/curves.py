@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vhbench.report.rows import Choice, Group, groups, in_database, rows
-from vhbench.runs.record import DamagedError, Record
+from vhbench.report.rows import rows
+from vhbench.runs.groups import Choice, Group, groups, in_database
+from vhbench.runs.record import CURVES, DamagedError, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +117,8 @@ def _mean(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
 
 
 def _load(record: Record) -> dict[str, dict[str, dict[str, dict[str, list[float | None]]]]]:
-    content = record.read_file("curves.json")
+    content = record.read_file(CURVES)
     try:
         return json.loads(content)  # type: ignore[no-any-return]
     except (ValueError, RecursionError) as error:
-        raise DamagedError(record.folder / "curves.json", "not JSON") from error
+        raise DamagedError(record.folder / CURVES, "not JSON") from error

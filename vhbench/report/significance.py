@@ -12,8 +12,9 @@ import numpy as np
 
 from vhbench import stats
 from vhbench.errors import StoreError, UsageError, unknown
-from vhbench.report.rows import Comparison, Group, Row, score_key
-from vhbench.runs.record import Record
+from vhbench.report.rows import Comparison, Row
+from vhbench.runs.groups import Group, score_key
+from vhbench.runs.record import PER_QUERY, Record
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def _values(group: Group, row: Row) -> np.ndarray | None:
 
 
 def _load(record: Record, key: str) -> np.ndarray | None:
-    path = record.folder / "per_query.npz"
+    path = record.folder / PER_QUERY
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if key not in arrays:

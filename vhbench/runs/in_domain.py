@@ -1,39 +1,29 @@
-"""What learning on another data set costs: a cross-data-set run against the run that learnt where both search."""
+"""What learning on another data set costs: a cross-data-set run beside the run that learnt where both search."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from vhbench.errors import StoreError
-from vhbench.grid.plan import Cell
+from vhbench.protocol import Split
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store
 
 
-def against_in_domain(cell: Cell, scores: Mapping[str, float | None], store: Store) -> dict[str, Any]:
-    """Return the record's entry `in_domain`; nothing for a run that searches the data set it was trained on.
+def in_domain_spec(spec: RunSpec, splits: Sequence[Split]) -> RunSpec | None:
+    """Return the run that a cross-data-set run is measured against, or None for a run that needs none.
 
-    The run compared with has the same method, hyper-parameters, code length, seed, budget and precision. Its `id`
-    stands in the entry whether it has been done or not, so that two records can also be compared later.
+    It has the same method, hyper-parameters, code length, seed, budget and precision.
 
     Args:
-        cell: the run.
-        scores: its scores.
-        store: where the run compared with may lie.
-
-    Returns:
-        {} or {"in_domain": {"protocol", "id", "gain"}}; gain: each map of the main split -> its relative change
-        (-0.1: a tenth lower than in-domain), None where the quotient does not exist. gain itself is None where the
-        store does not hold the finished run, made with the same source code of the method.
+        spec: the run.
+        splits: its protocol's, opened.
     """
-    other = cell.splits[0].in_domain
+    other = splits[0].in_domain
     if other is None:
-        return {}
-    spec = replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits)
-    gain = gains(scores, spec, cell.entry.fingerprint, store)
-    return {"in_domain": {"protocol": other.protocol, "id": spec.id, "gain": gain}}
+        return None
+    return replace(spec, protocol=other.protocol, version=other.version, splits=other.splits)
 
 
 def gains(
@@ -48,7 +38,9 @@ def gains(
         store: where the other run may lie.
 
     Returns:
-        As `gain` of `against_in_domain`.
+        Each map of the main split -> its relative change (-0.1: a tenth lower than in-domain), None where the quotient
+        does not exist. None where the store does not hold the finished run, made with the same source code of the
+        method.
     """
     try:
         record = store.read(in_domain)

@@ -20,8 +20,15 @@ from vhbench.runs.spec import digest_of
 from vhbench.system.files import read_error, sha256_of
 
 SCHEMA = "vhbench.run/1"
+# the files of a run's folder
 RECORD = "run.json"
-DERIVED = ("per_query.npz", "curves.json")
+CODES = "codes.npz"
+PER_QUERY = "per_query.npz"
+CURVES = "curves.json"
+TRACEBACK = "traceback.txt"
+TRAIN_LOG = "train.jsonl"
+CHECKPOINT = "checkpoint"  # a folder
+DERIVED = (PER_QUERY, CURVES)
 STATUSES = ("done", "failed", "skipped")
 
 # a record without these entries, of these types, is not one

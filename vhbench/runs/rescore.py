@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,9 +15,9 @@ import numpy as np
 from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
-from vhbench.report.rows import Choice, groups
-from vhbench.runs.in_domain import gains
-from vhbench.runs.record import RECORD, Record, read_record
+from vhbench.runs.groups import Choice, groups
+from vhbench.runs.in_domain import gains, in_domain_spec
+from vhbench.runs.record import CURVES, PER_QUERY, RECORD, Record, read_record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store, hold_run
 from vhbench.runs.stored_codes import check_data, codes_by_part
@@ -117,11 +117,11 @@ def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: St
 
 def _in_domain(record: Record, splits: Sequence[Split], scored: Scored, store: Store) -> dict[str, dict[str, Any]]:
     """Return the entry `in_domain` of a cross-data-set run; the run it names may have been rescored too."""
-    entry, other = record.data.get("in_domain"), splits[0].in_domain
-    if not entry or not other:
+    entry = record.data.get("in_domain")
+    spec = RunSpec(**{field.name: record.spec[field.name] for field in fields(RunSpec)})
+    inside = in_domain_spec(spec, splits)
+    if not entry or not inside:
         return {}
-    spec = RunSpec(**{name.name: record.spec[name.name] for name in fields(RunSpec)})
-    inside = replace(spec, protocol=other.protocol, version=other.version, splits=other.splits)
     return {"in_domain": {**entry, "gain": gains(scored.scores, inside, record.data["method"]["fingerprint"], store)}}
 
 
@@ -133,7 +133,7 @@ def _write(record: Record, scored: Scored, entries: Mapping[str, Any]) -> Record
     """
     arrays = io.BytesIO()
     np.savez_compressed(arrays, **scored.per_query)  # type: ignore[arg-type]
-    files = {"per_query.npz": arrays.getvalue(), "curves.json": scored.curves.encode()}
+    files = {PER_QUERY: arrays.getvalue(), CURVES: scored.curves.encode()}
     for name, content in files.items():
         with atomic_write(record.folder / name) as file:
             file.write(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import shutil
 import tempfile
@@ -16,8 +15,19 @@ import numpy as np
 
 from vhbench.errors import StoreError
 from vhbench.method import Epoch
-from vhbench.runs.record import RECORD, DamagedError, Record, read_record
+from vhbench.runs.record import (
+    CHECKPOINT,
+    CODES,
+    CURVES,
+    PER_QUERY,
+    RECORD,
+    TRACEBACK,
+    DamagedError,
+    Record,
+    read_record,
+)
 from vhbench.runs.spec import RunSpec
+from vhbench.runs.train_log import log_epoch
 from vhbench.system.files import (
     DAMAGED,
     aside_name,
@@ -32,8 +42,7 @@ from vhbench.system.files import (
 )
 from vhbench.system.locks import hold, is_held
 
-CHECKPOINT = "checkpoint"  # folder
-ARTEFACTS = ("codes.npz", "per_query.npz", "curves.json", "traceback.txt")
+ARTEFACTS = (CODES, PER_QUERY, CURVES, TRACEBACK)
 
 log = logging.getLogger(__name__)
 
@@ -164,23 +173,8 @@ class RunFolder:
         return self.path / CHECKPOINT
 
     def log_epoch(self, epoch: Epoch) -> None:
-        """Append an epoch to `train.jsonl`; lines of this and later epochs, from before a kill, are dropped."""
-        path = self.path / "train.jsonl"
-        before = self._epochs(path) if epoch.number > 1 else {}
-        lines = [line for number, line in before.items() if number < epoch.number]
-        line = {"epoch": epoch.number, "loss": epoch.loss, **epoch.parts, "seconds": round(epoch.seconds, 3)}
-        with atomic_write(path) as file:
-            file.write("".join(f"{text}\n" for text in [*lines, json.dumps(line)]).encode())
-
-    def _epochs(self, path: Path) -> dict[int, str]:
-        """Return the lines of the log by epoch; a log that is damaged is set aside, and its sound lines stay."""
-        if not path.is_file():
-            return {}
-        lines = path.read_bytes().decode(errors="replace").splitlines()
-        by_epoch = {number: line for line in lines if (number := _epoch_of(line)) is not None}
-        if len(by_epoch) < len(lines):
-            log.warning("%s is damaged: set aside as %s", path, set_aside(path).name)
-        return by_epoch
+        """Append an epoch to the training log."""
+        log_epoch(self.path, epoch)
 
     def publish(
         self,
@@ -250,12 +244,3 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 damaged.rename(aside_name(self.path / damaged.name.partition(DAMAGED)[0]))
         shutil.rmtree(self.checkpoint, ignore_errors=True)
-
-
-def _epoch_of(line: str) -> int | None:
-    """Return which epoch a line of `train.jsonl` is about, or None if it is none."""
-    try:
-        number = json.loads(line)["epoch"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return number if isinstance(number, int) else None

@@ -9,9 +9,8 @@ import numpy as np
 from vhbench.codes import unpack
 from vhbench.errors import DataError, StoreError
 from vhbench.protocol import Protocol, Split
-from vhbench.runs.record import DamagedError, Record
+from vhbench.runs.record import CODES, DamagedError, Record
 
-CODES = "codes.npz"
 WORDS = {"query": "query videos", "database": "database videos", "relevance": "labels"}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from vhbench.errors import UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.report.page.gather import gather
-from vhbench.report.rows import Choice
+from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 from vhbench.system.files import atomic_write
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +18,11 @@ from vhbench.protocol import Protocol
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
 from vhbench.report.page.queries import Labels, query_views
-from vhbench.report.rows import Choice, Group, groups, in_database, rows
+from vhbench.report.rows import rows
+from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.store import Store
+from vhbench.runs.train_log import read_log
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS, KINDS
 from vhbench.version import __version__
@@ -227,20 +228,19 @@ def _thinned(count: int, wanted: int) -> np.ndarray:
 
 def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
     """Return the loss and its terms at some epochs, the first and the last among them; {} without epochs."""
-    path = record.folder / "train.jsonl"
-    if not path.is_file():
-        return {}
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        kept = [lines[i] for i in sorted({round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))})]
-        terms = [name for name in kept[0] if name not in ("epoch", "seconds")][:TERMS]
-        return {
-            "epoch": [line["epoch"] for line in kept],
-            "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
-        }
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        lacking.append(f"No training curve from {path}: it is empty or damaged ({error}).")
+        lines = read_log(record.folder)
+    except (OSError, ValueError) as error:
+        lacking.append(f"No training curve of {record.folder}: {error}.")
         return {}
+    if not lines:
+        return {}
+    kept = [lines[i] for i in sorted({round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))})]
+    terms = list(dict.fromkeys(name for line in kept for name in line if name not in ("epoch", "seconds")))[:TERMS]
+    return {
+        "epoch": [line["epoch"] for line in kept],
+        "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
+    }
 
 
 def _run(record: Record, state: str, environments: list[Any], beside: Path) -> dict[str, Any]:

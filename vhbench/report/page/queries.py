@@ -15,8 +15,8 @@ from vhbench.datasets.opening import kept_frames
 from vhbench.errors import StoreError, VhbenchError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Relevance, Split
-from vhbench.report.rows import Group, in_database
-from vhbench.runs.record import Record
+from vhbench.runs.groups import Group, in_database
+from vhbench.runs.record import PER_QUERY, Record
 from vhbench.runs.stored_codes import check_data, read_codes
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS
@@ -131,7 +131,7 @@ def _ap(group: Group, split: str, main: bool, k: int, lacking: list[str]) -> dic
     for record in group.records:
         total = record.data["queries"][split]["total"]
         try:
-            recorded = record.arrays("per_query.npz")
+            recorded = record.arrays(PER_QUERY)
             for convention in CONVENTIONS:
                 metric = str(Metric.parse(f"map@{k}", convention, in_database(record, split)))
                 name = metric if main else f"{split}/{metric}"

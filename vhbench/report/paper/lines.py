@@ -15,7 +15,8 @@ from vhbench.report.orderings import Checked, Ordering, check_orderings, read_or
 from vhbench.report.paper.recalls import AT, precisions
 from vhbench.report.paper.table import PaperTable
 from vhbench.report.published import UNKNOWN, PublishedRow
-from vhbench.report.rows import Choice, Row, in_database, rows
+from vhbench.report.rows import Row, rows
+from vhbench.runs.groups import Choice, in_database
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
 from vhbench.scoring import Metric

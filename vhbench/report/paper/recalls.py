@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vhbench.report.curves import pr_curves
-from vhbench.report.rows import Choice, Row
+from vhbench.report.rows import Row
+from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 
 AT = "precision at recall "
