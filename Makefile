@@ -21,7 +21,7 @@ test-all: $(READY)  ## the long checks too: real data, full-size inputs
 check: $(READY)  ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/typed .
+	rm -rf build && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/typed .
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p vhbench
 
 bench: $(READY)  ## side-by-side speed and memory

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from vhbench.errors import UsageError
-from vhbench.grid.plan import Grid, check_rerun, plan, to_do
-from vhbench.plugins.launcher import check_options
+from vhbench.grid.request import request
 from vhbench.plugins.registry import Registry
 from vhbench.report.comparison import comparison, draw
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
-from vhbench.system.environment import check_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +41,7 @@ def run(
     out: Path | str = "results",
     device: str = "auto",
     deterministic: bool = False,
+    checkpoint_every: float = 30.0,
     launcher: str = "inline",
     rerun: str = "missing",
     plugins: Sequence[Path | str] = (),
@@ -64,6 +63,7 @@ def run(
         out: results folder.
         device: "auto", "cpu" or "cuda:N".
         deterministic: use deterministic GPU kernels.
+        checkpoint_every: seconds between checkpoints.
         launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
         rerun: "missing", "failed", "stale" or "all".
         plugins: Python files with further methods.
@@ -77,25 +77,19 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
-    from vhbench.grid.kept import keep_grid
-    from vhbench.grid.runner import Observer, Settings, Sources, run_cells
+    from vhbench.grid.runner import Observer
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
-    names = (_texts(method), _texts(protocol), _ints(bits), _ints(seeds))
-    grid = Grid(*names, texts, budget, epochs, precision, allow_counts)
-    registry, store = Registry(plugins), Store(out)
-    folder = _data_folder(data)
-    launch = registry.launcher(launcher)
-    check_options(launcher, launch, launcher_options)
-    check_device(device)
-    check_rerun(rerun)
-    cells = plan(grid, registry, store, folder)
-    if wanted := to_do(cells, rerun):
-        store.check_writable()
-        keep_grid(store, cells, grid, folder, plugins)
-        sources = Sources(folder, plugins, allow_counts)
-        run_cells(wanted, store, Settings(device, deterministic), launch, Observer(), sources, launcher_options)
-    return _table(record for cell in cells if (record := store.read(cell.spec)))
+    names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
+    asked = request({
+        **launcher_options, **names, "params": texts, "budget": budget, "epochs": epochs, "precision": precision,
+        "allow_counts": allow_counts, "data": _data_folder(data), "out": Path(out), "device": device,
+        "deterministic": deterministic, "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun,
+        "plugins": plugins,
+    })  # fmt: skip
+    if asked.to_do:
+        asked.run(Observer())
+    return _table(asked.records())
 
 
 def _table(records: Iterable[Record]) -> pd.DataFrame:
@@ -180,21 +174,9 @@ def reproduce(
     *,
     protocol: str | os.PathLike[str] | None = None,
     bits: Numbers = (),
-    seeds: Numbers = 0,
-    budget: str | None = None,
-    epochs: int | None = None,
-    precision: str = "float32",
-    allow_counts: bool = False,
-    data: Path | str | None = None,
-    out: Path | str = "results",
-    device: str = "auto",
-    deterministic: bool = False,
-    launcher: str = "inline",
-    rerun: str = "missing",
-    plugins: Sequence[Path | str] = (),
     published: Path | str | None = None,
     dry_run: bool = False,
-    **launcher_options: Any,
+    **options: Any,
 ) -> pd.DataFrame:
     """Do what `vhbench reproduce` does and return ours beside what the paper printed and claimed.
 
@@ -202,21 +184,10 @@ def reproduce(
         table: "table2" to "table7", "fig4" or "fig5" of the UVVH paper.
         protocol: another protocol, or the path of a manifest; then nothing counts as reproduced.
         bits: only these code lengths; empty takes the table's own.
-        seeds: one seed or several.
-        budget: "paper", "quick" or "smoke"; None takes each protocol's own.
-        epochs: overrides the budget's epochs.
-        precision: "float32" or "bf16".
-        allow_counts: accept files of another size than a protocol expects; the records say so.
-        data: folder of the feature files; `$VHBENCH_DATA` by default.
-        out: results folder.
-        device: "auto", "cpu" or "cuda:N".
-        deterministic: use deterministic GPU kernels.
-        launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
-        rerun: "missing", "failed", "stale" or "all".
-        plugins: Python files with further methods.
         published: folder of published numbers in the form of `results/published`, which is the default.
         dry_run: train nothing; compare what is recorded.
-        **launcher_options: the launcher's own, as for `run`.
+        **options: how the runs are done, as for `run`: seeds, budget, epochs, precision, allow_counts, data, out,
+            device, deterministic, checkpoint_every, launcher, rerun, plugins, and the launcher's own.
 
     Returns:
         A row a number and, after them, a row a claim of order, told apart by the column `kind`; the columns are the
@@ -229,24 +200,16 @@ def reproduce(
     """
     import pandas as pd
 
-    from vhbench.grid.runner import Observer, Settings
+    from vhbench.grid.runner import Observer
     from vhbench.report.paper.run import Reproduction
 
-    registry = Registry(plugins)
-    launch = registry.launcher(launcher)
-    check_options(launcher, launch, launcher_options)
-    check_device(device)
-    check_rerun(rerun)
-    choices = {
-        "seeds": _ints(seeds), "budget": budget, "epochs": epochs, "precision": precision,
-        "allow_counts": allow_counts,
-    }  # fmt: skip
     name = None if protocol is None else os.fspath(protocol)
-    folder = Path(published) if published else None
-    found = Reproduction(table, registry, Store(out), name, _ints(bits), choices, _data_folder(data), plugins, folder)
-    if (wanted := to_do(found.cells, rerun)) and not dry_run:
-        found.run(wanted, launch, launcher_options, Settings(device, deterministic), Observer())
-    return pd.DataFrame([line.to_json() for line in found.lines()])
+    given = {**options, "data": _data_folder(options.get("data")), "out": Path(options.get("out", "results"))}
+    given["seeds"] = _ints(options.get("seeds", 0))
+    asked = Reproduction(table, given, name, _ints(bits), Path(published) if published else None)
+    if asked.request.to_do and not dry_run:
+        asked.request.run(Observer())
+    return pd.DataFrame([line.to_json() for line in asked.lines()])
 
 
 def report(

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell
 from vhbench.grid.runner import Observer, Settings, run_cell
 from vhbench.plugins.registry import MethodEntry
 from vhbench.protocol import Part, Protocol, Relevance, Split

@@ -25,7 +25,7 @@ from vhbench.launch.local import _Pool, launch
 from vhbench.launch.slots import make_slots, share_of_threads
 from vhbench.launch.watching import memory_of, reason_of
 from vhbench.method import Epoch
-from vhbench.plugins.launcher import check_options
+from vhbench.plugins.launcher import LauncherEntry
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import last_epoch
@@ -102,9 +102,9 @@ def test_limits_of_nothing_are_refused(options):
 
 
 def test_an_option_that_a_launcher_does_not_take_is_refused():
-    check_options("local", launch, {"workers": 2})
+    LauncherEntry.of("local", "built-in", launch).check({"workers": 2})
     with pytest.raises(UsageError, match=r"option of the launcher local 'worker': did you mean 'workers'"):
-        check_options("local", launch, {"worker": 2})
+        LauncherEntry.of("local", "built-in", launch).check({"worker": 2})
 
 
 # order
@@ -240,7 +240,7 @@ def test_a_run_that_may_use_a_gpu_gets_a_fresh_interpreter(planned, monkeypatch)
     monkeypatch.setattr(server, "die_with", lambda parent: None)
     monkeypatch.setattr(server.worker, "main", lambda text: pytest.fail("the forked process did the run"))
     requests, reports = os.pipe(), os.pipe()
-    job = replace(job_of(cell, work), device="auto").to_json()
+    job = job_of(cell, work, "auto").to_json()
     os.write(requests[1], json.dumps({"start": "a", "job": job, "environment": {}}).encode() + b"\n")
     here = server.Server(requests[0], reports[1])
     thread = threading.Thread(target=here.serve)
@@ -280,7 +280,8 @@ def test_a_job_replaces_only_the_record_that_was_there_when_it_was_planned(plann
 def test_a_job_whose_data_have_changed_is_refused(planned, tmp_path):
     (cell,), work = planned()
     with pytest.raises(DataError, match="not what they were when the grid was planned"):
-        do(replace(job_of(cell, work), id="0" * 64), Observer())
+        other = {**cell.spec.to_json(), "splits": {"tiny": {"train": "0" * 64}}}
+        do(replace(job_of(cell, work), spec=other), Observer())
     with pytest.raises(UsageError, match="not a job of this version"):
         Job.from_json({**job_of(cell, work).to_json(), "more": 1})
 

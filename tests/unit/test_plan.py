@@ -20,7 +20,7 @@ def planned(tiny, out, fake_methods):
 
 
 def run(cells, out):
-    run_cells(cells, Store(out), Settings("cpu"), Registry().launcher("inline"), Observer())
+    run_cells(cells, Store(out), Settings("cpu"), Registry().launcher("inline").load(), Observer())
 
 
 def test_cells_come_by_protocol_method_length_and_seed(planned):

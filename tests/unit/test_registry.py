@@ -157,7 +157,7 @@ def test_protocols_of_a_package(installed):
 
 
 def test_launchers_of_a_package(installed, capsys):
-    installed.launcher("mine")([1, 2], print)
+    installed.launcher("mine").load()([1, 2], print)
     assert capsys.readouterr().out == "launched 2\n"
     with pytest.raises(UsageError, match="Launcher 'gone' cannot be used: AttributeError"):
         installed.launcher("gone")

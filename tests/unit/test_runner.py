@@ -8,7 +8,7 @@ import torch
 
 from vhbench.errors import StoreError, UsageError
 from vhbench.features import placement
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell
 from vhbench.grid.runner import Observer, Settings, run_cell, run_cells
 from vhbench.launch.inline import launch as inline
 from vhbench.method import FitContext

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from tabulate import tabulate
 from vhbench.cli import options
 from vhbench.errors import VhbenchError, unknown
 from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.plugins.source import split_args
 
 if TYPE_CHECKING:
     from vhbench.cost import Cost
@@ -64,31 +64,6 @@ def _method(entry: MethodEntry) -> str:
     if rows:
         parts.append(_table(rows))
     return "\n\n".join([*parts, body] if body else parts)
-
-
-def split_args(doc: str) -> tuple[str, dict[str, str]]:
-    """Take the `Args:` section out of a docstring.
-
-    Args:
-        doc: Google style, dedented.
-
-    Returns:
-        The docstring without that section, and each argument's text on one line. Without a section that reads
-        `name: text`, the docstring stays whole.
-    """
-    found = re.search(r"^Args:\n((?:[ \t]+\S.*\n?|[ \t]*\n)+)", doc, re.MULTILINE)
-    entries = dict(_entries(textwrap.dedent(found[1]))) if found else {}
-    if found is None or not entries:
-        return doc.strip(), {}
-    rest = (doc[: found.start()].strip(), doc[found.end() :].strip())
-    return "\n\n".join(filter(None, rest)), entries
-
-
-def _entries(section: str) -> Iterator[tuple[str, str]]:
-    for block in re.split(r"\n(?=\S)", section.strip()):
-        name, colon, text = block.partition(":")
-        if colon:
-            yield name.partition("(")[0].strip(), " ".join(text.split())
 
 
 def _table(rows: Sequence[tuple[object, ...]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from vhbench.cli.words import describe_epoch, duration
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell
 from vhbench.grid.runner import Observer
 from vhbench.method import Epoch
 from vhbench.runs.record import Record

@@ -11,16 +11,14 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
-from vhbench.grid.plan import Cell, check_rerun, to_do
-from vhbench.plugins.launcher import check_options, launcher_options
-from vhbench.plugins.registry import Registry
+from vhbench.cli.launching import LaunchingCommand
+from vhbench.grid.cells import Cell
+from vhbench.grid.request import Request
 from vhbench.report.paper.run import Reproduction
 from vhbench.report.paper.text import FORMATS, render
-from vhbench.runs.store import Store
-from vhbench.system.environment import check_device
 
 
-@click.command()
+@click.command(cls=LaunchingCommand)
 @click.argument("table")
 @click.option(
     "--protocol",
@@ -38,18 +36,6 @@ def command(
     table: str,
     protocol: str | None,
     bits: Sequence[int],
-    seeds: Sequence[int],
-    budget: str | None,
-    epochs: int | None,
-    precision: str,
-    data: Path | None,
-    allow_counts: bool,
-    out: Path,
-    device: str,
-    deterministic: bool,
-    launcher: str,
-    rerun: str,
-    plugins: Sequence[Path],
     published: Path | None,
     form: str,
     dry_run: bool,
@@ -60,26 +46,17 @@ def command(
     Recorded runs are used, missing ones are done. Every published number gets a status, every claim of order a
     verdict. What is run and compared is written in results/published/tables.
     """
-    registry, store = Registry(plugins), Store(out)
-    launch, launch_options = registry.launcher(launcher), launcher_options(given)
-    check_options(launcher, launch, launch_options)
-    check_device(device)
-    check_rerun(rerun)
-    choices = {
-        "seeds": seeds, "budget": budget, "epochs": epochs, "precision": precision, "allow_counts": allow_counts,
-    }  # fmt: skip
-    found = Reproduction(table, registry, store, protocol, bits, choices, data, plugins, published)
-    wanted = to_do(found.cells, rerun)
+    asked = Reproduction(table, given, protocol, bits, published)
+    runs = asked.request
     if dry_run:
-        click.echo(_listing(found.cells, wanted) + "\n", err=form in ("csv", "json"))
-    elif wanted:
+        click.echo(_listing(runs.cells, runs.to_do) + "\n", err=form in ("csv", "json"))
+    elif runs.to_do:
         from vhbench.cli.progress import progress
-        from vhbench.grid.runner import Settings
 
-        with progress(len(wanted)) as observer:
-            found.run(wanted, launch, launch_options, Settings(device, deterministic), observer)
-    click.echo(render(found.lines(), found.table.title, form))
-    return 0 if dry_run else _failures(found.cells, store)
+        with progress(len(runs.to_do)) as observer:
+            runs.run(observer)
+    click.echo(render(asked.lines(), asked.table.title, form))
+    return 0 if dry_run else _failures(runs)
 
 
 def _listing(cells: Sequence[Cell], wanted: Sequence[Cell]) -> str:
@@ -92,12 +69,12 @@ def _listing(cells: Sequence[Cell], wanted: Sequence[Cell]) -> str:
     return f"{table}\n\n{len(wanted)} of {len(cells)} runs to do."
 
 
-def _failures(cells: Sequence[Cell], store: Store) -> int:
+def _failures(runs: Request) -> int:
     """Say which runs have no result; return the exit code."""
-    records = [record for cell in cells if (record := store.read(cell.spec)) and record.status != "done"]
+    records = [record for record in runs.records() if record.status != "done"]
     for record in records:
         click.echo(f"{record.status}: {record.folder}: {record.data['reason']}", err=True)
     failed = sum(record.status == "failed" for record in records)
     if failed:
-        click.echo(f"failed: {failed} of {len(cells)} runs; --rerun failed tries them again", err=True)
+        click.echo(f"failed: {failed} of {len(runs.cells)} runs; --rerun failed tries them again", err=True)
     return 1 if failed else 0

@@ -13,21 +13,19 @@ from click.core import ParameterSource
 
 from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
+from vhbench.cli.launching import LaunchingCommand
 from vhbench.cli.status import note
 from vhbench.cli.words import duration
 from vhbench.errors import UsageError
+from vhbench.grid.cells import Cell
 from vhbench.grid.files import GridFile, read_grid_file
-from vhbench.grid.kept import keep_grid
 from vhbench.grid.order import Estimates
-from vhbench.grid.plan import Cell, Grid, check_rerun, plan, to_do
+from vhbench.grid.request import request
 from vhbench.grid.survey import unfinished
-from vhbench.plugins.launcher import check_options, launcher_options
-from vhbench.plugins.registry import Registry
 from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.store import Store
-from vhbench.system.environment import check_device
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -36,7 +34,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     """Make what a grid file says the defaults of the other options."""
     if path is None:
         return None
-    known = {str(p.opts[-1]).removeprefix("--"): p for p in ctx.command.params}
+    known = {str(p.opts[-1]).removeprefix("--"): p for p in ctx.command.get_params(ctx)}
     file = read_grid_file(path, known.keys() - NOT_IN_FILES - {"set"})
     defaults = {}
     for key, value in file.values.items():
@@ -58,7 +56,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     return file
 
 
-@click.command()
+@click.command(cls=LaunchingCommand)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -74,59 +72,24 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @grid_options
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
-def command(
-    config: GridFile | None,
-    methods: Sequence[str],
-    protocols: Sequence[str],
-    bits: Sequence[int],
-    seeds: Sequence[int],
-    sets: Sequence[str],
-    budget: str | None,
-    epochs: int | None,
-    precision: str,
-    data: Path | None,
-    allow_counts: bool,
-    out: Path,
-    device: str,
-    deterministic: bool,
-    checkpoint_every: float,
-    rerun: str,
-    launcher: str,
-    plugins: Sequence[Path],
-    dry_run: bool,
-    **given: Any,
-) -> int:
+def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given: Any) -> int:
     """Train, encode, score and record every combination of methods, protocols, code lengths and seeds.
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
-    registry = Registry(plugins)
-    params = _params(config, methods, sets)
-    grid = Grid(methods, protocols, bits, seeds, params, budget, epochs, precision, allow_counts)
-    store = Store(out)
-    launch = registry.launcher(launcher)
-    launch_options = launcher_options(given)
-    check_options(launcher, launch, launch_options)
-    check_device(device)
-    check_rerun(rerun)
-    cells = plan(grid, registry, store, data)
-    wanted = to_do(cells, rerun)
-    if config and config.run and config.run not in {cell.spec.id for cell in cells}:
+    asked = request({**given, "params": _params(config, given["methods"], sets)})
+    if config and config.run and config.run not in {cell.spec.id for cell in asked.cells}:
         click.echo(f"These runs are not the one in {config.path}: its data, or options, differ.", err=True)
     if dry_run:
-        click.echo(_grid_table(cells, wanted, store))
+        click.echo(_grid_table(asked.cells, asked.to_do, asked.store))
         return 0
-    _say_kept(cells, wanted)
-    if wanted:
+    _say_kept(asked.cells, asked.to_do)
+    if asked.to_do:
         from vhbench.cli.progress import progress
-        from vhbench.grid.runner import Settings, Sources, run_cells
 
-        store.check_writable()
-        keep_grid(store, cells, grid, data, plugins)
-        settings, sources = Settings(device, deterministic, checkpoint_every), Sources(data, plugins, allow_counts)
-        with progress(len(wanted)) as observer:
-            run_cells(wanted, store, settings, launch, observer, sources, launch_options)
-    return _report(cells, store)
+        with progress(len(asked.to_do)) as observer:
+            asked.run(observer)
+    return _report(asked.cells, asked.store)
 
 
 def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -14,7 +14,8 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.words import describe_epoch
-from vhbench.grid.survey import OPEN_STATES, STATES, RunState, survey, tidy
+from vhbench.grid.survey import OPEN_STATES, STATES, RunState, survey
+from vhbench.launch.tidy import tidy
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
 

@@ -1,18 +1,104 @@
-"""Grid files: what `vhbench run` can be told on its command line, in a TOML file; or a record, to do that run again."""
+"""Grids as files: what `vhbench run` can be told in TOML, and what is kept of each grid beside its results."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from vhbench.errors import UsageError, unknown
-from vhbench.grid.kept import SCHEMA as GRID_SCHEMA
+from vhbench.errors import StoreError, UsageError, unknown
+from vhbench.grid.cells import Cell
+from vhbench.grid.plan import Grid
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
 from vhbench.runs.spec import SMOKE_VIDEOS
+from vhbench.runs.store import Store
+from vhbench.system.files import write_json
+from vhbench.system.locks import hold
+from vhbench.version import __version__
+
+SCHEMA = "vhbench.grid/1"
+FOLDER = "grids"
+PATIENCE = 10.0  # seconds for another process to write its grid
+
+
+@dataclass(frozen=True)
+class KeptGrid:
+    """One `grids/<id8>.json`.
+
+    Attributes:
+        path: the file.
+        options: what was asked for, by the names of a grid file.
+        runs: folder of each run below the results folder -> its number of epochs, None where it has none.
+    """
+
+    path: Path
+    options: Mapping[str, Any]
+    runs: Mapping[str, int | None]
+
+
+def keep_grid(
+    store: Store, cells: Sequence[Cell], grid: Grid, data: Path | None, plugins: Sequence[Path | str]
+) -> Path:
+    """Write which runs were asked for, unless that is written already, and return the file.
+
+    Args:
+        store: where the results go.
+        cells: the whole grid, finished runs too.
+        grid: what was asked for.
+        data: the folder of the feature files, if one was named.
+        plugins: files with further methods.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    runs = {cell.spec.folder: cell.spec.budget["epochs"] for cell in cells}
+    name = hashlib.sha256("\n".join(sorted(runs)).encode()).hexdigest()[:8]
+    path = store.root / FOLDER / f"{name}.json"
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        with hold(path.parent) as held:
+            if held:
+                content = {"options": options_of(grid, data, plugins), "runs": runs, "vhbench": __version__}
+                write_json(path, {"schema": SCHEMA, **content})
+        if time.monotonic() > end:
+            raise StoreError(f"Cannot write {path}: another process has held {path.parent} for {PATIENCE:g} s.")
+    return path
+
+
+def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> dict[str, Any]:
+    """Return a grid as a grid file has it: only what says which runs there are and where their data are."""
+    given = {_option(field.name): getattr(grid, field.name) for field in fields(grid)}
+    given["set"] = {method: dict(values) for method, values in grid.params.items()}
+    given |= {"data": str(data) if data else None, "plugin": [str(plugin) for plugin in plugins]}
+    lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
+    return {name: value for name, value in lists.items() if value not in (None, [], {}, False)}
+
+
+def _option(name: str) -> str:
+    """Return the long option, without dashes, of a field of `Grid`."""
+    return {"methods": "method", "protocols": "protocol", "params": "set"}.get(name, name.replace("_", "-"))
+
+
+def kept_grids(root: Path) -> tuple[list[KeptGrid], list[str]]:
+    """Return the grids kept in a results folder, and a sentence for each file that is none."""
+    found, problems = [], []
+    for path in sorted((root / FOLDER).glob("*.json")):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            runs = {str(folder): int(epochs) if epochs else None for folder, epochs in value["runs"].items()}
+            if value["schema"] != SCHEMA or not all(len(Path(folder).parts) == 3 for folder in runs):
+                raise ValueError
+            found.append(KeptGrid(path, dict(value["options"]), runs))
+        except FileNotFoundError:  # it has just been removed
+            continue
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            problems.append(f"{path} is not a grid of this version of vhbench: remove it.")
+    return found, problems
 
 
 @dataclass(frozen=True)
@@ -75,7 +161,7 @@ def _from_json(path: Path, text: str) -> tuple[Mapping[str, Any], str]:
     try:
         data = json.loads(text)
         schema = data["schema"]
-        if schema == GRID_SCHEMA:
+        if schema == SCHEMA:
             return dict(data["options"]), ""
         if schema == RUN_SCHEMA:
             return _options_of_run(data["spec"], data.get("data", {})), str(data["id"])
@@ -88,15 +174,14 @@ def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
     """Return a run's specification as options; lists among its hyper-parameters can only be defaults."""
     params = {name: value for name, value in spec["params"].items() if not isinstance(value, list | dict)}
     budget = spec["budget"]
-    options = {
+    same = {_option(field.name): spec[field.name] for field in fields(Grid) if field.name in spec}
+    options = same | {
         "method": spec["method"],
         "protocol": spec["protocol"],
-        "bits": spec["bits"],
         "seeds": spec["seed"],
         "set": {spec["method"]: params} if params else {},
         "budget": "smoke" if budget["videos"] == SMOKE_VIDEOS else "paper",
         "epochs": budget["epochs"],
-        "precision": spec["precision"],
         "allow-counts": any("allowed_counts" in notes for notes in data.values()),
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -1,15 +1,47 @@
-"""How long runs will take, as far as recorded ones tell."""
+"""In which order runs are done, and how long they will take as far as recorded ones tell."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from vhbench.grid.cells import Cell
+from vhbench.grid.related import nested
 from vhbench.runs.record import Record
 from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
+
+
+def measured_last(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the runs so that those which others are measured against come before them."""
+    return sorted(cells, key=lambda cell: cell.measured_against is not None)
+
+
+def one_by_one(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the runs in the order in which one process does them.
+
+    Nested codes come first, the longest first: the shorter ones are cut from them.
+    """
+    return measured_last(sorted(cells, key=lambda cell: -cell.spec.bits if nested(cell) else 0))
+
+
+def longest_first(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Return the runs in the order in which several at a time are soonest done; see `waits` for what must wait."""
+    estimates = Estimates(store.records()[0])
+    return sorted(cells, key=lambda cell: estimates.rank(cell.spec), reverse=True)
+
+
+def waits(cell: Cell, undone: Collection[str]) -> bool:
+    """Say whether a run has to wait for the one that it is measured against.
+
+    Args:
+        cell: the run.
+        undone: ids of the runs that are not recorded yet.
+    """
+    return cell.measured_against in undone
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
+from vhbench.grid.cells import Cell, make_cell
+from vhbench.grid.order import measured_last
 from vhbench.plugins.registry import MethodEntry, Registry
-from vhbench.protocol import Protocol, Split
-from vhbench.runs.record import Record
 from vhbench.runs.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
 from vhbench.runs.store import Store
 
@@ -57,35 +57,6 @@ class Grid:
     allow_counts: bool = False
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid.
-
-    Attributes:
-        spec: the run.
-        entry: its method.
-        protocol: its protocol.
-        splits: the protocol's data, opened.
-        state: "missing", "running", "done", "stale", "failed" or "skipped".
-        record: what the store has, if anything.
-        asked: the method and the protocol as the user named them: by these another process finds them again.
-    """
-
-    spec: RunSpec
-    entry: MethodEntry
-    protocol: Protocol
-    splits: Sequence[Split]
-    state: str
-    record: Record | None
-    asked: tuple[str, str] = ("", "")
-
-    @property
-    def label(self) -> str:
-        """The run in a few words, for people."""
-        s = self.spec
-        return f"{s.method} on {s.protocol}, {s.bits} bits, seed {s.seed}"
-
-
 def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> list[Cell]:
     """Return the cells of a grid in the order they will be done: those that others are measured against come first.
 
@@ -118,26 +89,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                         splits=digests,
                     )
                     cells.append(make_cell(spec, entry, protocol, splits, store, (method, name)))
-    cells.sort(key=lambda cell: cell.splits[0].in_domain is not None)
-    return cells
-
-
-def make_cell(
-    spec: RunSpec,
-    entry: MethodEntry,
-    protocol: Protocol,
-    splits: Sequence[Split],
-    store: Store,
-    asked: tuple[str, str],
-) -> Cell:
-    """Return a run with its state in the store.
-
-    Raises:
-        StoreError: its record is damaged or belongs to another run.
-    """
-    record = store.read(spec)
-    state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
-    return Cell(spec, entry, protocol, splits, state, record, asked)
+    return measured_last(cells)
 
 
 def check_rerun(rerun: str) -> None:
@@ -154,12 +106,6 @@ def to_do(cells: Sequence[Cell], rerun: str) -> list[Cell]:
     """
     check_rerun(rerun)
     return [cell for cell in cells if cell.state in _STATES[rerun]]
-
-
-def _state(record: Record, entry: MethodEntry) -> str:
-    if record.status != "done":
-        return record.status
-    return "done" if record.data.get("method", {}).get("fingerprint") == entry.fingerprint else "stale"
 
 
 def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:

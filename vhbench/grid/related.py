@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vhbench.errors import StoreError
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell
 from vhbench.runs.in_domain import gains, in_domain_spec
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store

@@ -17,7 +17,7 @@ from vhbench.checkpoint import Checkpoint
 from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
 from vhbench.features.placement import place, release
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell, recorded_since
 from vhbench.grid.related import against_in_domain, codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plugins.launcher import Launcher
@@ -132,9 +132,8 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
         VhbenchError: the store cannot be written.
     """
     with store.claim(cell.spec) as folder:
-        current = store.read(cell.spec) if folder else None
-        if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
-            observer.finished(cell, current)
+        if folder is None or (current := recorded_since(cell, store)):
+            observer.finished(cell, current if folder else None)
             return None
         observer.started(cell)
         record = _attempt(cell, folder, store, settings, observer)
@@ -156,9 +155,8 @@ def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | 
         another process does it.
     """
     with store.claim(cell.spec) as folder:
-        current = store.read(cell.spec) if folder else None
-        if folder is None or (current and (cell.record is None or current.data != cell.record.data)):
-            return current
+        if folder is None or (current := recorded_since(cell, store)):
+            return current if folder else None
         base = {**_base_record(cell), "status": "failed", "reason": reason}
         return folder.publish(base, texts={TRACEBACK: printed}, keep_checkpoint=True)
 

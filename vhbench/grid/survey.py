@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vhbench.errors import VhbenchError
-from vhbench.grid.kept import FOLDER as GRIDS
-from vhbench.grid.kept import kept_grids
-from vhbench.launch import queue
+from vhbench.grid.files import kept_grids
 from vhbench.method import Epoch
-from vhbench.runs.record import RECORD, Record, read_record
-from vhbench.runs.store import CHECKPOINT, Store, hold_run
+from vhbench.runs.record import RECORD, Record
+from vhbench.runs.store import Store
 from vhbench.runs.train_log import last_epoch
-from vhbench.system.files import DAMAGED, TEMPORARY
-from vhbench.system.locks import LOCK, is_held
+from vhbench.system.locks import is_held
 
 STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
 OPEN_STATES = {"running", "interrupted", "waiting"}
@@ -87,63 +82,3 @@ def unfinished(folder: Path, epochs: int | None) -> RunState:
         return RunState(folder, state, epoch=last_epoch(folder, epochs))
     except ValueError as error:
         return RunState(folder, state, str(error))
-
-
-def tidy(root: Path) -> list[Path]:
-    """Remove what killed processes and ended SLURM jobs have left, and return the paths.
-
-    That is temporary files, locks, logs, and checkpoints of runs that are done. Folders of runs that are at work are
-    left alone, and so is everything that vhbench did not make.
-
-    Raises:
-        StoreError: something cannot be removed.
-    """
-    grids, _ = kept_grids(root)
-    runs = {folder for folder in root.glob("*/*/*") if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir()}
-    removed = []
-    for folder in [*sorted(runs), root / GRIDS]:
-        left = _leftovers(folder)
-        if left:
-            with hold_run(
-                folder
-            ) as held:  # removes temporary files; at its end its own lock, and the folder if it is empty
-                if held and _is_done(folder):
-                    held.remove_checkpoint()
-                for path in left if held else []:
-                    if path.is_dir():
-                        with contextlib.suppress(OSError):
-                            path.rmdir()
-            removed += [path for path in left if not path.exists()]
-    parents = {
-        parent
-        for folder in [*runs, *(root / run for grid in grids for run in grid.runs)]
-        for parent in (folder.parent, folder.parent.parent)
-    }
-    for folder in sorted(parents, reverse=True):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            removed.append(folder)
-    return removed + queue.tidy(root)
-
-
-def _leftovers(folder: Path) -> list[Path]:
-    """Return what a killed process has left in a folder, the folder itself last if it holds nothing else."""
-    found = sorted(folder.rglob("*"), reverse=True)
-    left = [path for path in found if path == folder / LOCK or path.name.startswith(TEMPORARY)]
-    if _is_done(folder):
-        of_checkpoint = [path for path in found if path.parent == folder / CHECKPOINT and DAMAGED not in path.name]
-        left += [path for path in of_checkpoint if path not in left]
-    for path in found:
-        if path.is_dir() and all(inner in left for inner in path.iterdir()):
-            left.append(path)
-    if folder.is_dir() and all(inner in left for inner in folder.iterdir()):
-        left.append(folder)
-    return left
-
-
-def _is_done(folder: Path) -> bool:
-    """Say whether the folder's run is recorded as done, so that nothing will go on from its checkpoint."""
-    try:
-        return read_record(folder / RECORD).status == "done"
-    except (OSError, VhbenchError):
-        return False

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from vhbench.errors import DataError, UsageError
-from vhbench.grid.order import Estimates
-from vhbench.grid.plan import Cell, make_cell
+from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.runner import Observer, Settings, Work, record_end, run_cell
 from vhbench.plugins.registry import Registry
 from vhbench.runs.record import Record
@@ -25,44 +24,30 @@ class Job:
     """All that another process needs to do one run: JSON values only.
 
     Attributes:
-        id: the run's.
         run: its folder below the results folder.
+        spec: the run's specification.
         method: as the user named it.
         protocol: as the user named it.
-        bits: code length.
-        seed: the run's seed.
-        params: every hyper-parameter with its value.
-        budget: "epochs" and "videos", as in a specification.
-        precision: "float32" or "bf16".
-        allow_counts: let pass files of another size than the protocol expects.
         recorded: digest of the record that is to be replaced, if there was one when the grid was planned.
         folder: the working folder, to which all paths are relative.
         out: the results folder.
         data: the folder of the feature files, if one was named.
         plugins: files with further methods.
-        device: "auto", "cpu" or "cuda:N".
-        deterministic: use deterministic GPU kernels.
-        checkpoint_every: seconds between checkpoints.
+        allow_counts: let pass files of another size than the protocol expects.
+        settings: how it is done, see `vhbench.grid.runner.Settings`.
     """
 
-    id: str
     run: str
+    spec: Mapping[str, Any]
     method: str
     protocol: str
-    bits: int
-    seed: int
-    params: Mapping[str, Any]
-    budget: Mapping[str, int | None]
-    precision: str
-    allow_counts: bool
     recorded: str | None
     folder: str
     out: str
     data: str | None
     plugins: list[str]
-    device: str
-    deterministic: bool
-    checkpoint_every: float
+    allow_counts: bool
+    settings: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
@@ -81,50 +66,29 @@ class Job:
         return cls(**value)
 
 
-def job_of(cell: Cell, work: Work) -> Job:
-    """Return a run as data for another process."""
-    spec, settings, sources = cell.spec, work.settings, work.sources
+def job_of(cell: Cell, work: Work, device: str | None = None) -> Job:
+    """Return a run as data for another process.
+
+    Args:
+        cell: the run.
+        work: how it is done.
+        device: what it computes on; None: what the user said.
+    """
+    sources = work.sources
     method, protocol = cell.asked
     return Job(
-        id=spec.id,
-        run=spec.folder,
+        run=cell.spec.folder,
+        spec=cell.spec.to_json(),
         method=method,
         protocol=protocol,
-        bits=spec.bits,
-        seed=spec.seed,
-        params=dict(spec.params),
-        budget=dict(spec.budget),
-        precision=spec.precision,
-        allow_counts=sources.allow_counts,
         recorded=_digest(cell.record),
         folder=str(Path.cwd()),
         out=str(work.store.root),
         data=str(sources.data) if sources.data else None,
         plugins=[str(plugin) for plugin in sources.plugins],
-        device=settings.device,
-        deterministic=settings.deterministic,
-        checkpoint_every=settings.checkpoint_every,
+        allow_counts=sources.allow_counts,
+        settings=asdict(work.settings) | ({"device": device} if device else {}),
     )
-
-
-def longest_first(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Return the runs in the order in which a launcher that does several at a time is soonest done."""
-    estimates = Estimates(store.records()[0])
-    return sorted(cells, key=lambda cell: estimates.rank(cell.spec), reverse=True)
-
-
-def measured_against(cell: Cell) -> str | None:
-    """Return the id of the run that a cross-data-set run is compared with."""
-    other = cell.splits[0].in_domain
-    if other is None:
-        return None
-    return replace(cell.spec, protocol=other.protocol, version=other.version, splits=other.splits).id
-
-
-def recorded_since(cell: Cell, store: Store) -> Record | None:
-    """Return the record that a run got after the grid was planned, or None where it has not got one."""
-    record = store.read(cell.spec)
-    return record if record and (cell.record is None or record.data != cell.record.data) else None
 
 
 def do(job: Job, observer: Observer) -> Record | None:
@@ -144,7 +108,7 @@ def do(job: Job, observer: Observer) -> Record | None:
     if _digest(cell.record) != job.recorded:
         observer.finished(cell, cell.record)
         return None
-    return run_cell(cell, store, Settings(job.device, job.deterministic, job.checkpoint_every), observer)
+    return run_cell(cell, store, Settings(**job.settings), observer)
 
 
 def record_job_end(job: Job, reason: str, printed: str) -> None:
@@ -170,18 +134,10 @@ def _cell(job: Job, store: Store) -> Cell:
     registry = Registry(job.plugins)
     entry, protocol = registry.method(job.method), registry.protocol(job.protocol)
     splits = protocol.load(Path(job.data) if job.data else None, allow_counts=job.allow_counts)
-    spec = RunSpec(
-        method=entry.name,
-        params=job.params,
-        bits=job.bits,
-        seed=job.seed,
-        budget=job.budget,
-        precision=job.precision,
-        protocol=protocol.name,
-        version=protocol.version,
-        splits={split.name: split.digests() for split in splits},
-    )
-    if spec.id != job.id:
+    planned = RunSpec(**job.spec)
+    digests = {split.name: split.digests() for split in splits}
+    spec = replace(planned, method=entry.name, protocol=protocol.name, version=protocol.version, splits=digests)
+    if spec.id != planned.id:
         raise DataError(
             f"The data of {job.protocol}, or vhbench itself, are not what they were when the grid was planned: run the "
             "same command again."

@@ -6,18 +6,20 @@ import math
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell, recorded_since
+from vhbench.grid.order import longest_first, waits
 from vhbench.grid.runner import Work, record_end
 from vhbench.launch import worker
 from vhbench.launch.connection import Connection, LostError
-from vhbench.launch.jobs import job_of, longest_first, measured_against, recorded_since
+from vhbench.launch.jobs import job_of
 from vhbench.launch.slots import Slot, make_slots, share_of_threads
 from vhbench.launch.watching import Progress, memory_of, reason_of
+from vhbench.plugins.launcher import Seconds
 from vhbench.runs.record import Record
 
 TICK = 0.2  # seconds between looks at memory, time and epochs
@@ -34,7 +36,7 @@ def launch(
     gpus: Sequence[int] = (),
     per_gpu: int = 1,
     memory_limit: float | None = None,
-    time_limit: float | None = None,
+    time_limit: Seconds | None = None,
 ) -> None:
     """Do the cells, the longest first; a run that crashes or is killed costs itself only.
 
@@ -44,10 +46,10 @@ def launch(
         cells: the runs.
         work: how they are done.
         workers: runs at a time; by default one a GPU, and on a machine without GPUs one for every 4 cores.
-        gpus: numbers of the GPUs to use, instead of `workers`.
-        per_gpu: runs at a time on each of them.
-        memory_limit: MB of host memory a run may take, mapped files not counted.
-        time_limit: seconds that a run may take.
+        gpus: numbers of the GPUs to use, e.g. 0,1, instead of `workers`; all by default.
+        per_gpu: runs at a time on each of them; 1 by default.
+        memory_limit: MB of host memory that a run may take, mapped files not counted.
+        time_limit: how long a run may take, e.g. 90 (seconds), 30m or 2h; then it is ended.
 
     Raises:
         UsageError: an impossible option.
@@ -102,7 +104,6 @@ class _Pool:
         self._free = list(slots)
         self._memory_limit, self._time_limit = memory_limit, time_limit
         self._waiting = longest_first(cells, work.store)
-        self._measured_against = {cell.spec.id: measured_against(cell) for cell in cells}
         self._running: dict[str, _Running] = {}
         self._kills: dict[str, int] = {}
         self._error: tuple[int, str] | None = None
@@ -141,7 +142,7 @@ class _Pool:
         while self._free and not self._ending and (cell := self._next()):
             self._waiting.remove(cell)
             slot = self._free.pop(0)
-            job = replace(job_of(cell, self._work), device=slot.device or self._work.settings.device)
+            job = job_of(cell, self._work, slot.device)
             progress = Progress(self._work.store.path(cell.spec), cell.spec.budget["epochs"])
             self._running[cell.spec.id] = _Running(cell, slot, progress)
             self._connection.start(cell.spec.id, job.to_json(), slot.environment)
@@ -149,7 +150,7 @@ class _Pool:
     def _next(self) -> Cell | None:
         """Return the next run; one that is measured against another of the grid waits until that is recorded."""
         undone = {cell.spec.id for cell in self._waiting} | self._running.keys()
-        return next((cell for cell in self._waiting if self._measured_against[cell.spec.id] not in undone), None)
+        return next((cell for cell in self._waiting if not waits(cell, undone)), None)
 
     def _step(self) -> None:
         """Hear what happened, look after what runs, and answer Ctrl-C."""

@@ -62,7 +62,7 @@ class Server:
 
     def _answer(self, request: dict[str, Any]) -> None:
         if "start" in request:
-            if request["job"]["budget"]["epochs"]:
+            if request["job"]["spec"]["budget"]["epochs"]:
                 importlib.import_module("torch._dynamo")  # as every optimiser does, for more than a second
             self._start(request["start"], json.dumps(request["job"]), request["environment"])
         else:
@@ -146,7 +146,7 @@ def _run(job: str, environment: dict[str, str]) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.update(environment)
-        if json.loads(job)["device"] != "cpu" and _has_gpu():
+        if json.loads(job)["settings"]["device"] != "cpu" and _has_gpu():
             _start_anew(job)
         code = worker.main(job)
     except BaseException:  # the launcher records it

@@ -8,18 +8,19 @@ import shlex
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vhbench.errors import StoreError, UsageError
-from vhbench.grid.plan import Cell
+from vhbench.grid.cells import Cell, recorded_since
+from vhbench.grid.order import longest_first, waits
 from vhbench.grid.runner import Work
 from vhbench.launch import queue
-from vhbench.launch.jobs import job_of, longest_first, measured_against, recorded_since
+from vhbench.launch.jobs import job_of
 from vhbench.launch.resources import Resources, checked, read_resources, resources_of
 from vhbench.launch.task import Task, warning
 from vhbench.launch.watching import Progress
+from vhbench.plugins.launcher import Seconds
 from vhbench.plugins.registry import Registry
 
 LARGEST = 1000  # tasks of an array: more than SLURM's own default limit allows are several arrays
@@ -40,7 +41,7 @@ def launch(
     gpus_per_run: int | None = None,
     cpus_per_run: int | None = None,
     memory_limit: float | None = None,
-    time_limit: float | None = None,
+    time_limit: Seconds | None = None,
     array_parallelism: int | None = None,
     wait: bool = False,
 ) -> None:
@@ -52,16 +53,18 @@ def launch(
     Args:
         cells: the runs.
         work: how they are done.
-        resources: a TOML file of what each method's runs get, see `vhbench.launch.resources.read_resources`.
-        partition: where all of them run; this and the following go before the file.
+        resources: a TOML file with a table [default] and one a method of partition, account, qos, gpus, cpus, memory,
+            time and extra = {any option of sbatch}; the options below go before it.
+        partition: where the runs go.
         account: who pays for them.
         qos: their quality of service.
-        gpus_per_run: GPUs of each.
-        cpus_per_run: processor cores of each.
-        memory_limit: MB of host memory of each.
-        time_limit: seconds of a turn; 4 hours by default.
-        array_parallelism: tasks of an array at a time; by default as many as the cluster lets run.
-        wait: stay until they are recorded.
+        gpus_per_run: GPUs of each run; none by default.
+        cpus_per_run: processor cores of each run.
+        memory_limit: MB of host memory of each run.
+        time_limit: how long a run's turn is, e.g. 30m or 2h, 4h by default; then it goes back into the queue and on
+            from its checkpoint.
+        array_parallelism: runs of a job array at a time; by default as many as the cluster lets run.
+        wait: stay until the runs are recorded.
 
     Raises:
         UsageError: an impossible option, or jobs cannot be submitted here.
@@ -114,11 +117,11 @@ def _submit(
     undone = {cell.spec.id for cell in new} | queued.keys()
     groups: dict[tuple[bool, Resources], list[Cell]] = defaultdict(list)
     for cell in longest_first(new, work.store):
-        groups[measured_against(cell) in undone, resources[cell.spec.method]].append(cell)
+        groups[waits(cell, undone), resources[cell.spec.method]].append(cell)
     for (after, wanted), group in sorted(groups.items(), key=lambda item: item[0][0]):
         for first in range(0, len(group), LARGEST):
             part = group[first : first + LARGEST]
-            awaited = {(queued | jobs)[measured_against(cell) or ""] for cell in part} if after else set()
+            awaited = {(queued | jobs)[cell.measured_against or ""] for cell in part} if after else set()
             found = _submit_array(part, work, wanted, awaited, parallelism)
             queue.note(work.store.root, found)
             jobs |= found
@@ -191,10 +194,8 @@ def _submit_array(
 
 def _job(cell: Cell, work: Work, wanted: Resources) -> dict[str, Any]:
     """Return a run as data; one that gets a GPU computes on it or says that it is not there."""
-    job = job_of(cell, work)
-    if wanted.gpus and job.device == "auto":
-        job = replace(job, device="cuda:0")
-    return job.to_json()
+    device = "cuda:0" if wanted.gpus and work.settings.device == "auto" else None
+    return job_of(cell, work, device).to_json()
 
 
 class _Watch:

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vhbench.errors import UsageError, unknown
 from vhbench.plugins import source
-from vhbench.plugins.source import Parameter
+from vhbench.plugins.launcher import LauncherEntry
+from vhbench.plugins.source import Parameter, annotation_of
 
 if TYPE_CHECKING:
     from vhbench.method import Method
-    from vhbench.plugins.launcher import Launcher
     from vhbench.protocol import Protocol
 
 BUILT_IN = "built-in"
+LAUNCHERS = "vhbench.launchers"  # group of entry points
+BUILT_IN_LAUNCHERS = ("inline", "local", "slurm")
 E = TypeVar("E", "MethodEntry", "ProtocolEntry")
 COMPOSED = "-to-"  # stands in the name of a protocol that is made of two others
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # methods and protocols name folders
@@ -151,20 +153,21 @@ class Registry:
             raise UsageError(f"Protocol {entry.name!r} ({entry.origin}) cannot be used: {entry.broken}.")
         return entry.protocol
 
-    def launcher(self, name: str) -> Launcher:
-        """Return a launcher by name.
+    def launchers(self) -> list[LauncherEntry]:
+        """Return every launcher, built-ins first."""
+        return list(self._launchers)
+
+    def launcher(self, name: str) -> LauncherEntry:
+        """Return a usable launcher by name.
 
         Raises:
             UsageError: unknown or broken.
         """
-        launchers = {name: f"vhbench.launch.{name}:launch" for name in ("inline", "local", "slurm")}
-        launchers |= {point.name: point.value for point in entry_points(group="vhbench.launchers")}
-        if name not in launchers:
-            raise unknown("launcher", name, launchers)
-        try:
-            return cast("Launcher", EntryPoint(name, launchers[name], "vhbench.launchers").load())
-        except Exception as error:  # a broken plugin is the user's to mend
-            raise UsageError(f"Launcher {name!r} cannot be used: {_cause(error)}.") from error
+        entries = {entry.name: entry for entry in self._launchers}
+        if name not in entries:
+            raise unknown("launcher", name, entries)
+        entries[name].load()
+        return entries[name]
 
     def composed(self, name: str) -> Protocol | None:
         """Return a protocol that a built-in module makes of others by name, as A-to-B is made of A and B; or None.
@@ -204,6 +207,23 @@ class Registry:
         for point in entry_points(group="vhbench.protocols"):
             entries.append(_installed_protocol(point))
         return sorted(entries, key=lambda e: (e.origin != BUILT_IN, e.name))
+
+    @cached_property
+    def _launchers(self) -> list[LauncherEntry]:
+        points = [EntryPoint(name, f"vhbench.launch.{name}:launch", LAUNCHERS) for name in BUILT_IN_LAUNCHERS]
+        return [_launcher(point) for point in (*points, *entry_points(group=LAUNCHERS))]
+
+
+def _launcher(point: EntryPoint) -> LauncherEntry:
+    origin = _origin(point) if point.dist else BUILT_IN
+    try:
+        return LauncherEntry.of(point.name, origin, point.load())
+    except (Exception, SystemExit) as error:  # a broken plugin is the user's to mend
+        return LauncherEntry(point.name, origin, broken=_cause(error))
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def _one(kind: str, name: str, found: list[E], names: Iterable[str], hint: str = "") -> E:
@@ -257,7 +277,7 @@ def _with_variants(
 
 
 def _installed_methods(point: EntryPoint) -> list[MethodEntry]:
-    origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    origin = _origin(point)
     try:
         return _class_entries(point.load(), origin, point.name)
     except (Exception, SystemExit) as error:
@@ -267,7 +287,7 @@ def _installed_methods(point: EntryPoint) -> list[MethodEntry]:
 def _installed_protocol(point: EntryPoint) -> ProtocolEntry:
     from vhbench.protocol import Protocol
 
-    origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    origin = _origin(point)
     try:
         loaded = point.load()
         protocol = loaded() if isinstance(loaded, type) else loaded
@@ -337,20 +357,13 @@ def _class_entries(cls: Any, origin: str, name: str | None = None) -> list[Metho
                 f"the default of the hyper-parameter {key!r} of {cls.__name__} is {parameter.default!r}: a record "
                 "keeps numbers, texts, booleans, None and lists of these"
             ) from None
-        params[key] = Parameter(key, parameter.default, _annotation(parameter))
+        params[key] = Parameter(key, parameter.default, annotation_of(parameter))
     name = _checked_name(name or getattr(cls, "name", cls.__name__.lower()))
     doc = inspect.getdoc(cls) if cls.__doc__ else ""
     variants = getattr(cls, "variants", {})
     item = source.MethodSource(cls.__name__, name, doc or "", cls.reference, params, variants)
     file = inspect.getsourcefile(cls)
     return _with_variants(name, origin, item, Path(file) if file else None, cls)
-
-
-def _annotation(parameter: inspect.Parameter) -> str:
-    annotation = parameter.annotation
-    if annotation is parameter.empty:
-        return ""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _checked_name(name: Any) -> str:

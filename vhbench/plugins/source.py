@@ -6,8 +6,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import inspect
 import io
+import re
+import textwrap
 import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -202,3 +206,36 @@ def _imported(node: ast.AST) -> list[str]:
         return [module]
     names = [f"{module}.{alias.name}" for alias in node.names]
     return [TRAINING if name == "vhbench.NeuralMethod" else name for name in names]
+
+
+def split_args(doc: str) -> tuple[str, dict[str, str]]:
+    """Take the `Args:` section out of a docstring.
+
+    Args:
+        doc: Google style, dedented.
+
+    Returns:
+        The docstring without that section, and each argument's text on one line. Without a section that reads
+        `name: text`, the docstring stays whole.
+    """
+    found = re.search(r"^Args:\n((?:[ \t]+\S.*\n?|[ \t]*\n)+)", doc, re.MULTILINE)
+    entries = dict(_entries(textwrap.dedent(found[1]))) if found else {}
+    if found is None or not entries:
+        return doc.strip(), {}
+    rest = (doc[: found.start()].strip(), doc[found.end() :].strip())
+    return "\n\n".join(filter(None, rest)), entries
+
+
+def _entries(section: str) -> Iterator[tuple[str, str]]:
+    for block in re.split(r"\n(?=\S)", section.strip()):
+        name, colon, text = block.partition(":")
+        if colon:
+            yield name.partition("(")[0].strip(), " ".join(text.split())
+
+
+def annotation_of(parameter: inspect.Parameter) -> str:
+    """Return a parameter's annotation as it is written; "" where it has none."""
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return ""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vhbench.grid.plan import Cell, Grid
+from vhbench.grid.cells import Cell
 from vhbench.report.orderings import Checked, Ordering, check_orderings, read_orderings
 from vhbench.report.paper.recalls import AT, precisions
 from vhbench.report.paper.table import PaperTable
@@ -80,11 +80,6 @@ class Line:
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values."""
         return {**vars(self), "seeds": list(self.seeds)}
-
-
-def grid_of(table: PaperTable, **options: Any) -> Grid:
-    """Return the runs that a table needs; `options` as `vhbench.grid.plan.Grid` takes them."""
-    return Grid(table.methods, table.grid_protocols, table.bits, **options)
 
 
 def lines_of(

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vhbench.grid.plan import Cell, Grid, plan
-from vhbench.plugins.registry import Registry
-from vhbench.report.paper.lines import Line, grid_of, lines_of
+from vhbench.grid.request import Request, request
+from vhbench.report.paper.lines import Line, lines_of
 from vhbench.report.paper.table import PaperTable, find_table
-from vhbench.runs.store import Store
-
-if TYPE_CHECKING:
-    from vhbench.grid.runner import Observer, Settings
-    from vhbench.plugins.launcher import Launcher
 
 
 @dataclass(frozen=True)
@@ -25,24 +19,16 @@ class Reproduction:
 
     Attributes:
         name: of the table.
-        registry: finds methods and protocols.
-        store: the results folder.
+        options: how it is run, as `vhbench.grid.request.request` takes them.
         protocol: another protocol, or the path of its manifest; None: the table's own.
         bits: code lengths; empty: the table's own.
-        options: seeds, budget, epochs, precision and allow_counts, as `vhbench.grid.plan.Grid` takes them.
-        data: the data folder.
-        plugins: files with further methods, as the registry has them.
         published: folder of the published numbers; None: that of the source checkout.
     """
 
     name: str
-    registry: Registry
-    store: Store
-    protocol: str | None
-    bits: Sequence[int]
-    options: dict[str, Any]
-    data: Path | None = None
-    plugins: Sequence[Path | str] = ()
+    options: Mapping[str, Any]
+    protocol: str | None = None
+    bits: Sequence[int] = ()
     published: Path | None = None
 
     @cached_property
@@ -57,42 +43,19 @@ class Reproduction:
         return replace(found, bits=tuple(dict.fromkeys(self.bits)) or found.bits)
 
     @cached_property
-    def grid(self) -> Grid:
+    def request(self) -> Request:
         """The runs that it needs.
 
         Raises:
-            UsageError: the protocol does not fit the table.
+            UsageError: an option is none, or the protocol does not fit the table.
         """
         table = replace(self.table, **self.table.on(self.protocol)) if self.protocol else self.table
-        return grid_of(table, **self.options)
-
-    @cached_property
-    def cells(self) -> list[Cell]:
-        """The runs, each with its state; errors as for `vhbench.grid.plan.plan`."""
-        return plan(self.grid, self.registry, self.store, self.data)
-
-    def run(
-        self,
-        wanted: Sequence[Cell],
-        launcher: Launcher,
-        launcher_options: dict[str, Any],
-        settings: Settings,
-        observer: Observer,
-    ) -> None:
-        """Do some of the runs.
-
-        Raises:
-            VhbenchError: results cannot be written, or the launcher refuses an option.
-        """
-        from vhbench.grid.kept import keep_grid
-        from vhbench.grid.runner import Sources, run_cells
-
-        self.store.check_writable()
-        keep_grid(self.store, self.cells, self.grid, self.data, self.plugins)
-        sources = Sources(self.data, self.plugins, self.grid.allow_counts)
-        run_cells(wanted, self.store, settings, launcher, observer, sources, launcher_options)
+        return request({
+            **self.options, "methods": table.methods, "protocols": table.grid_protocols, "bits": table.bits
+        })  # fmt: skip
 
     def lines(self) -> list[Line]:
         """Return the paper's numbers and claims beside what is recorded now."""
-        name = self.registry.protocol(self.protocol).name if self.protocol else None
-        return lines_of(self.table, self.cells, self.store, name, self.published)
+        runs = self.request
+        name = runs.registry.protocol(self.protocol).name if self.protocol else None
+        return lines_of(self.table, runs.cells, runs.store, name, self.published)

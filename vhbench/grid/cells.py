@@ -1,0 +1,79 @@
+"""One run of a grid, with what the results folder says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from vhbench.plugins.registry import MethodEntry
+from vhbench.protocol import Protocol, Split
+from vhbench.runs.in_domain import in_domain_spec
+from vhbench.runs.record import Record
+from vhbench.runs.spec import RunSpec
+from vhbench.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        spec: the run.
+        entry: its method.
+        protocol: its protocol.
+        splits: the protocol's data, opened.
+        state: "missing", "running", "done", "stale", "failed" or "skipped".
+        record: what the store has, if anything.
+        asked: the method and the protocol as the user named them: by these another process finds them again.
+    """
+
+    spec: RunSpec
+    entry: MethodEntry
+    protocol: Protocol
+    splits: Sequence[Split]
+    state: str
+    record: Record | None
+    asked: tuple[str, str] = ("", "")
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for people."""
+        s = self.spec
+        return f"{s.method} on {s.protocol}, {s.bits} bits, seed {s.seed}"
+
+    @cached_property
+    def measured_against(self) -> str | None:
+        """The id of the run that a cross-data-set run is measured against, and waits for; None for any other run."""
+        other = in_domain_spec(self.spec, self.splits)
+        return other.id if other else None
+
+
+def make_cell(
+    spec: RunSpec,
+    entry: MethodEntry,
+    protocol: Protocol,
+    splits: Sequence[Split],
+    store: Store,
+    asked: tuple[str, str],
+) -> Cell:
+    """Return a run with its state in the store.
+
+    Raises:
+        StoreError: its record is damaged or belongs to another run.
+    """
+    record = store.read(spec)
+    state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
+    return Cell(spec, entry, protocol, splits, state, record, asked)
+
+
+def recorded_since(cell: Cell, store: Store) -> Record | None:
+    """Return the record that a run got after the grid was planned, or None where it has not got one."""
+    record = store.read(cell.spec)
+    return record if record and (cell.record is None or record.data != cell.record.data) else None
+
+
+def _state(record: Record, entry: MethodEntry) -> str:
+    if record.status != "done":
+        return record.status
+    return "done" if record.data.get("method", {}).get("fingerprint") == entry.fingerprint else "stale"
