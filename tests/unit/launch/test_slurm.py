@@ -21,7 +21,7 @@ from vhbench.launch.task import Task, warning
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
 
-SMALL_NET = Path(__file__).parent.parent / "cli" / "plugins" / "small_net.py"
+SMALL_NET = Path(__file__).parents[2] / "cli" / "plugins" / "small_net.py"
 
 # resources
 
@@ -250,7 +250,7 @@ def test_a_run_awaits_the_job_of_the_one_that_it_is_measured_against(planned, su
 def test_a_run_with_a_gpu_computes_on_it_unless_told_otherwise(planned):
     for device, gpus, wanted in (("auto", 1, "cuda:0"), ("auto", None, "auto"), ("auto", 0, "auto"), ("cpu", 1, "cpu")):
         (cell,), work = planned([8], device)
-        assert slurm._job(cell, work, Resources(gpus=gpus))["device"] == wanted
+        assert slurm._job(cell, work, Resources(gpus=gpus))["settings"]["device"] == wanted
 
 
 # the job

@@ -11,7 +11,7 @@ from vhbench.datasets.manifest_protocol import load_manifest
 from vhbench.errors import DataError, UsageError, VhbenchError
 from vhbench.testing.files import write_data_set, write_hdf5, write_manifest, write_mat, write_mat73, write_npy
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "ucf101-14"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "ucf101-14"
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
 

@@ -257,7 +257,7 @@ def test_standard_files_are_never_looked_for_beside_the_manifest(tmp_path):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_page_on_data_sets_names_links_files_and_shapes(name):
-    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text()
     found = protocol(name)
     assert all(text.split()[0] in page for text in found.published)
     for table in found.tables.values():

@@ -46,7 +46,7 @@ def test_the_description_is_plain_json_and_names_versions():
 
 def test_the_revision_is_that_of_the_checkout_and_none_without_one(monkeypatch, tmp_path):
     environment._git_revision.cache_clear()
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "vhbench" / "environment.py"))
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "vhbench" / "system" / "environment.py"))
     assert environment._git_revision() is None
     environment._git_revision.cache_clear()
 

@@ -15,7 +15,7 @@ from vhbench.methods.pcah import PCAH
 from vhbench.methods.projection import mean_of, project
 from vhbench.videos import VideoSet
 
-UCF = Path(__file__).parents[3] / "shared" / "data" / "ucf101-14"
+UCF = Path(__file__).parents[4] / "shared" / "data" / "ucf101-14"
 METHODS = [LSH, PCAH, ITQ]
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_runner import cell_of, do
+from single_runs import cell_of, do
 
 from vhbench.launch.inline import launch
 from vhbench.runs.store import Store

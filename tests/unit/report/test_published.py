@@ -14,7 +14,7 @@ from vhbench.report import published
 from vhbench.report.published import COLUMNS, DOUBTS, WORDS, read_published
 from vhbench.scoring import Metric
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT.parent / "shared" / "reference" / "published"  # the transcripts that the files were made from
 COUNTS = {
     "autossvh_issue2": 250,
