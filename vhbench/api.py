@@ -20,18 +20,18 @@ from vhbench.runs.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-Names = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-Numbers = SupportsIndex | Iterable[SupportsIndex]
+OneOrMoreNames = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+OneOrMoreNumbers = SupportsIndex | Iterable[SupportsIndex]
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    method: Names,
-    protocol: Names,
-    bits: Numbers,
+    method: OneOrMoreNames,
+    protocol: OneOrMoreNames,
+    bits: OneOrMoreNumbers,
     *,
-    seeds: Numbers = 0,
+    seeds: OneOrMoreNumbers = 0,
     params: Mapping[str, Mapping[str, Any]] | None = None,
     budget: str | None = None,
     epochs: int | None = None,
@@ -110,11 +110,11 @@ def _table(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def compare(
-    protocol: Names = (),
+    protocol: OneOrMoreNames = (),
     *,
-    method: Names = (),
-    bits: Numbers = (),
-    metric: Names = "map@20",
+    method: OneOrMoreNames = (),
+    bits: OneOrMoreNumbers = (),
+    metric: OneOrMoreNames = "map@20",
     convention: str = "literature",
     ci: bool = False,
     baseline: str | None = None,
@@ -173,7 +173,7 @@ def reproduce(
     table: str,
     *,
     protocol: str | os.PathLike[str] | None = None,
-    bits: Numbers = (),
+    bits: OneOrMoreNumbers = (),
     published: Path | str | None = None,
     dry_run: bool = False,
     **options: Any,
@@ -215,9 +215,9 @@ def reproduce(
 def report(
     output: Path | str = "report.html",
     *,
-    protocol: Names = (),
-    method: Names = (),
-    bits: Numbers = (),
+    protocol: OneOrMoreNames = (),
+    method: OneOrMoreNames = (),
+    bits: OneOrMoreNumbers = (),
     metric: str = "map@20",
     convention: str = "literature",
     data: Path | str | None = None,
@@ -259,11 +259,11 @@ def report(
 
 
 def rescore(
-    protocol: Names = (),
+    protocol: OneOrMoreNames = (),
     *,
-    method: Names = (),
-    bits: Numbers = (),
-    ks: Numbers = (),
+    method: OneOrMoreNames = (),
+    bits: OneOrMoreNumbers = (),
+    ks: OneOrMoreNumbers = (),
     data: Path | str | None = None,
     out: Path | str = "results",
 ) -> pd.DataFrame:
@@ -348,12 +348,12 @@ def _data_folder(data: Path | str | None) -> Path | None:
     return Path(data) if data else None
 
 
-def _texts(value: Names) -> tuple[str, ...]:
+def _texts(value: OneOrMoreNames) -> tuple[str, ...]:
     values = (value,) if isinstance(value, str | os.PathLike) else value
     return tuple(os.fspath(value) for value in values)
 
 
-def _ints(value: Numbers) -> tuple[int, ...]:
+def _ints(value: OneOrMoreNumbers) -> tuple[int, ...]:
     values = value if isinstance(value, Iterable) else (value,)
     try:
         return tuple(operator.index(value) for value in values)  # NumPy's integers too

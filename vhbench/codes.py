@@ -8,7 +8,7 @@ WORD = 64
 """Bits in a packed word."""
 
 
-def check(codes: object, name: str = "codes") -> np.ndarray:
+def check_codes(codes: object, name: str = "codes") -> np.ndarray:
     """Return `codes` as an array if they are bool of shape (n, bits), n and bits at least 1.
 
     Raises:
@@ -34,7 +34,7 @@ def pack(codes: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: codes are not bool of shape (n, bits), or empty.
     """
-    codes = check(codes)
+    codes = check_codes(codes)
     packed = np.packbits(codes, axis=1, bitorder="little")
     missing = -packed.shape[1] % (WORD // 8)
     return np.ascontiguousarray(np.pad(packed, ((0, 0), (0, missing)))).view("<u8").astype(np.uint64, copy=False)
@@ -85,7 +85,7 @@ def audit(codes: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: codes are not bool of shape (n, bits), or empty.
     """
-    codes = check(codes)
+    codes = check_codes(codes)
     n, bits = codes.shape
     ones, both = _cooccurrence(codes)
     deviation = np.abs(ones / n - 0.5)

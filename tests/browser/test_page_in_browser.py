@@ -13,7 +13,7 @@ from made_runs import NAMES, Made, make_run
 
 from vhbench.plugins.registry import Registry
 from vhbench.report.page import write_page
-from vhbench.report.page.build import render
+from vhbench.report.page.build import render_page
 from vhbench.report.page.gather import gather
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import read_record
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "status": "failed", "reason": HOSTILE}))
     content = gather(Store(root / "results"), Choice(), Registry(), {"made": made, "other": other}, None, root)
-    (root / "page.html").write_text(render(content), encoding="utf-8")
+    (root / "page.html").write_text(render_page(content), encoding="utf-8")
     return root
 
 

@@ -6,7 +6,7 @@ import signal
 import h5py
 import pytest
 
-from vhbench.datasets.made_up import standard
+from vhbench.datasets.made_up import standard_manifest
 from vhbench.datasets.marker import Marker, read_marker
 
 WORDS = ("data", "synth", "--like", "hmdb51", "--scale", "0.01")  # 153 + 153 videos, the fewest: 125 MB
@@ -44,7 +44,7 @@ def test_the_data_folder_may_come_from_the_environment(vhbench, data, monkeypatc
 
 
 def test_runs_accept_its_counts_and_their_records_say_synthetic(vhbench, data, out):
-    protocol = standard("hmdb51").path
+    protocol = standard_manifest("hmdb51").path
     assert (
         vhbench("run", "--method", "lsh", "--protocol", protocol, "--data", data, "--bits", "8", "--out", out).code == 0
     )

@@ -23,7 +23,7 @@ from vhbench.testing import (
     toy_videos,
 )
 from vhbench.testing.fakes import FakeEncodeRaises, FakeFitRaises, FakeNanLoss
-from vhbench.testing.subject import fingerprint
+from vhbench.testing.subject import state_digest
 
 PASSING_WITHOUT_FIT = {
     "constructor_takes_keywords_with_defaults",
@@ -149,9 +149,9 @@ def test_parametrized_check_fails_with_the_message():
 
 def test_the_kit_keeps_torch_threads_and_random_state():
     torch.manual_seed(3)
-    before = (torch.get_num_threads(), fingerprint(torch.get_rng_state()), fingerprint(random.getstate()))
+    before = (torch.get_num_threads(), state_digest(torch.get_rng_state()), state_digest(random.getstate()))
     check_method(FakeMethod)
-    assert before == (torch.get_num_threads(), fingerprint(torch.get_rng_state()), fingerprint(random.getstate()))
+    assert before == (torch.get_num_threads(), state_digest(torch.get_rng_state()), state_digest(random.getstate()))
 
 
 def test_importing_the_kit_imports_neither_torch_nor_pytest():
@@ -165,8 +165,8 @@ def test_toy_videos():
     features = next(videos.arrays(50))
     assert features.dtype == np.float32 and features.min() == 0 and 0.2 < (features == 0).mean() < 0.8
     assert sorted(np.bincount(labels)) == [10] * 5
-    assert fingerprint(toy_videos(50, 9, 20, classes=5, seed=1)[0]) == fingerprint(videos)
-    assert fingerprint(toy_videos(50, 9, 20, classes=5, seed=2)[0]) != fingerprint(videos)
+    assert state_digest(toy_videos(50, 9, 20, classes=5, seed=1)[0]) == state_digest(videos)
+    assert state_digest(toy_videos(50, 9, 20, classes=5, seed=2)[0]) != state_digest(videos)
     with pytest.raises(ValueError, match="read-only"):
         videos._features[0] = 0
 
@@ -193,12 +193,12 @@ def test_make_protocol_writes_data_that_a_method_can_learn(tmp_path):
 
 def test_fingerprint_sees_into_containers_and_modules():
     net = torch.nn.Linear(2, 2)
-    assert fingerprint({"a": [np.zeros(2), net]}) == fingerprint({"a": [np.zeros(2), net]})
-    before = fingerprint([net])
+    assert state_digest({"a": [np.zeros(2), net]}) == state_digest({"a": [np.zeros(2), net]})
+    before = state_digest([net])
     with torch.no_grad():
         net.weight[0, 0] += 1
-    assert fingerprint([net]) != before
-    assert fingerprint(np.zeros(2, np.float32)) != fingerprint(np.zeros(2, np.float64))
+    assert state_digest([net]) != before
+    assert state_digest(np.zeros(2, np.float32)) != state_digest(np.zeros(2, np.float64))
     looped: list = []
     looped.append(looped)
-    assert fingerprint(looped)
+    assert state_digest(looped)

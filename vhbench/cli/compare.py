@@ -11,7 +11,7 @@ import click
 from vhbench.cli import options
 from vhbench.report.comparison import comparison, draw
 from vhbench.report.figures import check_path
-from vhbench.report.tables import FORMATS, render
+from vhbench.report.tables import FORMATS, render_rows
 from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
@@ -77,7 +77,7 @@ def command(
         records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
     )
     if table or form in ("csv", "json"):
-        click.echo(render(table, form))
+        click.echo(render_rows(table, form))
     elif any(record.status == "done" for record in records):
         click.echo("No finished run is of this protocol, method and code length at once.", err=True)
     for file in draw(records, choice, pr, map_file) if table else ():

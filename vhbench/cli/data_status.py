@@ -19,7 +19,7 @@ from vhbench.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
-class State:
+class PartState:
     """What is there of one data set.
 
     Attributes:
@@ -90,7 +90,7 @@ def chosen(names: Sequence[str]) -> list[ManifestProtocol]:
     return list({manifest.path: manifest for manifest in found}.values())
 
 
-def state_of(protocol: ManifestProtocol, data: Path | None) -> State:
+def state_of(protocol: ManifestProtocol, data: Path | None) -> PartState:
     """Look for a data set's files and read the headers of those that are there."""
     found, missing = [], []
     for file in dict.fromkeys(file for role in ROLES for file in _needed(protocol, role)):
@@ -109,7 +109,7 @@ def state_of(protocol: ManifestProtocol, data: Path | None) -> State:
             except DataError as error:
                 faults.append(str(error))
     cached = sum(folder_bytes(entry_of(header).folder) for header in headers.values())
-    return State(protocol, found, missing, " ".join(faults), _remark(protocol, opening, data), cached)
+    return PartState(protocol, found, missing, " ".join(faults), _remark(protocol, opening, data), cached)
 
 
 def size(count: float) -> str:
@@ -137,7 +137,7 @@ def _remark(protocol: ManifestProtocol, opening: Opening, data: Path | None) -> 
     return "; ".join(remarks)
 
 
-def _details(state: State) -> str:
+def _details(state: PartState) -> str:
     """Return what there is to say of a data set beside its line in the table."""
     name, lines = state.protocol.name, []
     if state.fault:

@@ -14,7 +14,7 @@ import click
 
 from vhbench.cli import options
 from vhbench.cli.words import duration
-from vhbench.datasets.made_up import LIKE, Progress, make, plan
+from vhbench.datasets.made_up import LIKE, ByteProgress, make_data_set, plan_data_set
 from vhbench.errors import UsageError
 
 QUIET = 10.0  # seconds between plain lines
@@ -34,12 +34,12 @@ def command(like: str, data: Path | None, scale: float, contiguous: bool, seed: 
     if data is None:
         raise UsageError("Where to? Name the folder with --data DIR or $VHBENCH_DATA.")
     data = Path(data)
-    made_up = plan(like, scale=scale, seed=seed, gzip=not contiguous)
+    made_up = plan_data_set(like, scale=scale, seed=seed, gzip=not contiguous)
     count, size = len(made_up.features) + len(made_up.labels), made_up.nbytes / 1e9
     started = time.monotonic()
     try:
         with _progress(like) as progress:
-            is_new = make(made_up, data, progress)
+            is_new = make_data_set(made_up, data, progress)
     except KeyboardInterrupt:
         click.echo(f"Interrupted: what was written of {like} is removed again.", err=True)
         sys.exit(130)
@@ -54,7 +54,7 @@ def command(like: str, data: Path | None, scale: float, contiguous: bool, seed: 
 
 
 @contextmanager
-def _progress(like: str) -> Iterator[Progress]:
+def _progress(like: str) -> Iterator[ByteProgress]:
     """Yield a function that shows how far the work is, on standard error: a bar on a terminal, else a line at times."""
     if not sys.stderr.isatty():
         yield _Lines()

@@ -15,7 +15,7 @@ from vhbench.cli.launching import LaunchingCommand
 from vhbench.grid.cells import Cell
 from vhbench.grid.request import Request
 from vhbench.report.paper.run import Reproduction
-from vhbench.report.paper.text import FORMATS, render
+from vhbench.report.paper.text import FORMATS, render_lines
 
 
 @click.command(cls=LaunchingCommand)
@@ -55,7 +55,7 @@ def command(
 
         with progress(len(runs.to_do)) as observer:
             runs.run(observer)
-    click.echo(render(asked.lines(), asked.table.title, form))
+    click.echo(render_lines(asked.lines(), asked.table.title, form))
     return 0 if dry_run else _failures(runs)
 
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from vhbench.cli import options
 from vhbench.cli.grid_options import grid_options
 from vhbench.cli.launching import LaunchingCommand
-from vhbench.cli.status import note
+from vhbench.cli.status import note_of
 from vhbench.cli.words import duration
 from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell
@@ -121,11 +121,11 @@ def _say_kept(cells: Sequence[Cell], wanted: Sequence[Cell]) -> None:
 
 def _report(cells: Sequence[Cell], store: Store) -> int:
     """Print the grid's table and what failed; return the exit code."""
-    from vhbench.report.tables import render
+    from vhbench.report.tables import render_rows
 
     records = [record for cell in cells if (record := store.read(cell.spec))]
     if table := _rows(cells, [record for record in records if record.status == "done"]):
-        click.echo(render(table, "table"))
+        click.echo(render_rows(table, "table"))
         click.echo(f"\nRecorded in {store.root}; more: vhbench compare --out {shlex.quote(str(store.root))}", err=True)
     failed = [record for record in records if record.status == "failed"]
     for record in (r for r in records if r.status != "done"):
@@ -186,7 +186,7 @@ def _state(cell: Cell, store: Store) -> str:
     begun = cell.state == "missing" and folder.is_dir() and not (folder / RECORD).exists()
     if begun or cell.state == "running":
         run = unfinished(folder, cell.spec.budget["epochs"])
-        return run.state + note(run)
+        return run.state + note_of(run)
     reason = cell.record.data["reason"] if cell.record else None
     return f"{cell.state}: {reason}" if reason else cell.state
 

@@ -102,14 +102,14 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
     lines = [[*key, *(counts[(*key, state)] or "" for state in shown)] for key in keys]
     found = [tabulate(lines, ["protocol", "method", *shown], tablefmt="plain")] if lines else []
     for kind in (("failed", "skipped"), ("running", "interrupted")):
-        found += [f"{run.state}: {run.folder}{note(run)}" for run in states if run.state in kind]
+        found += [f"{run.state}: {run.folder}{note_of(run)}" for run in states if run.state in kind]
     for grid, count in Counter(run.grid for run in states if run.grid).items():
         words = f"--config {shlex.quote(str(grid))} --out {shlex.quote(str(grid.parent.parent))}"
         found.append(f"waiting: {count}; vhbench run {words} starts them")
     return "\n".join([*found, *problems])
 
 
-def note(run: RunState) -> str:
+def note_of(run: RunState) -> str:
     """Return what stands behind a run's state: its reason or its epoch, after a colon."""
     if run.reason:
         return f": {run.reason}"

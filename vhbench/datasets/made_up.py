@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vhbench.datasets.made_up_videos import Source, Videos, choose, gzip_ratio, write_features, write_labels
+from vhbench.datasets.made_up_videos import VideoMaker, Videos, choose, gzip_ratio, write_features, write_labels
 from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol, Table, load_manifest
 from vhbench.datasets.marker import Marker, read_marker, write_marker
 from vhbench.errors import DataError, StoreError, UsageError, unknown
@@ -31,7 +31,7 @@ FEWEST = 3  # videos of a class that a scaled role keeps, where the real one has
 SEVERAL = ("fcvid", "yfcc")  # data sets whose videos may have several labels
 LIKE = ("fcvid", "activitynet", "yfcc", "ucf101", "hmdb51")
 
-Progress = Callable[[int, int], None]  # bytes of features made so far, and in all
+ByteProgress = Callable[[int, int], None]  # bytes of features made so far, and in all
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
     """
 
     marker: Marker
-    source: Source
+    source: VideoMaker
     features: Mapping[str, tuple[str, Videos]]
     labels: Mapping[str, tuple[str, Videos]]
     gzip: bool
@@ -58,7 +58,7 @@ class Plan:
         return 4 * self.source.frames * self.source.dim * sum(len(videos.rows) for _, videos in self.features.values())
 
 
-def plan(
+def plan_data_set(
     like: str, *, scale: float = 1.0, seed: int = 0, gzip: bool = False, protocol: ManifestProtocol | None = None
 ) -> Plan:
     """Lay out a made-up data set; makes nothing.
@@ -77,13 +77,13 @@ def plan(
         UsageError: there is no such data set, or the scale is not above 0 and at most 1.
     """
     if protocol is None:
-        protocol = standard(like)
+        protocol = standard_manifest(like)
     if not 0 < scale <= 1:
         raise UsageError(f"--scale is the part of the real number of videos to make, above 0 up to 1, not {scale:g}.")
     several = like in SEVERAL
     if protocol.frames is None or protocol.dim is None or protocol.classes is None:
         raise UsageError(f"{protocol.path} must say `frames`, `dim` and `classes`.")
-    source = Source(like, seed, classes=protocol.classes, frames=protocol.frames, dim=protocol.dim, several=several)
+    source = VideoMaker(like, seed, classes=protocol.classes, frames=protocol.frames, dim=protocol.dim, several=several)
     videos = _choose_videos(protocol, protocol.classes, scale, seed)
     features: dict[str, tuple[str, Videos]] = {}
     labels: dict[str, tuple[str, Videos]] = {}
@@ -94,7 +94,7 @@ def plan(
     return Plan(Marker(like, scale, seed, counts), source, features, labels, gzip)
 
 
-def standard(like: str) -> ManifestProtocol:
+def standard_manifest(like: str) -> ManifestProtocol:
     """Return the standard protocol of a data set that can be imitated.
 
     Raises:
@@ -105,7 +105,7 @@ def standard(like: str) -> ManifestProtocol:
     return load_manifest(Path(str(resources.files("vhbench.protocols"))) / "manifests" / f"{like}.toml")
 
 
-def make(plan: Plan, data: Path, progress: Progress = lambda done, total: None) -> bool:
+def make_data_set(plan: Plan, data: Path, progress: ByteProgress = lambda done, total: None) -> bool:
     """Make a data set in DATA/<name>, or find it there.
 
     Needs about 150 MB of memory at any size. Nothing is ever overwritten. Stopped by Ctrl-C or a full disk it removes
@@ -266,7 +266,7 @@ def _check_room(plan: Plan, folder: Path, target: Path) -> None:
         )
 
 
-def _write_all(plan: Plan, folder: Path, progress: Progress, check_stop: Callable[[], None]) -> None:
+def _write_all(plan: Plan, folder: Path, progress: ByteProgress, check_stop: Callable[[], None]) -> None:
     """Write every file to disk, the marker last."""
     done = 0
     for name, (key, videos) in plan.labels.items():

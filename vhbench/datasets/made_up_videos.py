@@ -49,7 +49,7 @@ class Videos:
     rows: np.ndarray
 
 
-class Source:
+class VideoMaker:
     """Everything about the videos of one made-up data set.
 
     Args:
@@ -122,14 +122,14 @@ def choose(name: str, seed: int, count: int, total: int) -> np.ndarray:
 
     Args:
         name: what for; different names choose independently.
-        seed: as for `Source`.
+        seed: as for `VideoMaker`.
         count: how many.
         total: of how many.
     """
     return np.argsort(_words(f"{seed}/{name}/choice", 0, total), kind="stable")[:count]
 
 
-def write_labels(path: Path, key: str, source: Source, videos: Videos) -> None:
+def write_labels(path: Path, key: str, source: VideoMaker, videos: Videos) -> None:
     """Write a MATLAB 5 file of uint8 (videos, classes) zeros and ones: the same bytes whenever and wherever.
 
     Raises:
@@ -146,7 +146,7 @@ def write_labels(path: Path, key: str, source: Source, videos: Videos) -> None:
         os.fsync(file.fileno())
 
 
-def write_features(path: Path, key: str, source: Source, videos: Videos, gzip: bool) -> Generator[int, None, None]:
+def write_features(path: Path, key: str, source: VideoMaker, videos: Videos, gzip: bool) -> Generator[int, None, None]:
     """Write an HDF5 file of float32 (videos, frames, dim), a block at a time; yield the bytes of each block.
 
     It may be closed after any block, but no signal may break it off between two: HDF5 would crash.
@@ -177,7 +177,7 @@ def write_features(path: Path, key: str, source: Source, videos: Videos, gzip: b
         os.fsync(sink.fileno())
 
 
-def gzip_ratio(source: Source) -> float:
+def gzip_ratio(source: VideoMaker) -> float:
     """Return about how much of its size compression leaves of a file; rather more than less."""
     features = source.features(Videos("train", np.arange(4)))
     return 1.05 * len(zlib.compress(features.tobytes(), GZIP_LEVEL)) / features.nbytes

@@ -18,7 +18,7 @@ from vhbench.launch import worker
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import job_of
 from vhbench.launch.slots import Slot, make_slots, share_of_threads
-from vhbench.launch.watching import Progress, memory_of, reason_of
+from vhbench.launch.watching import RunProgress, memory_of, reason_of
 from vhbench.plugins.launcher import Seconds
 from vhbench.runs.record import Record
 
@@ -83,7 +83,7 @@ class _Running:
 
     cell: Cell
     slot: Slot
-    progress: Progress
+    progress: RunProgress
     pid: int | None = None
     started: float = 0.0
     limit: str = ""
@@ -143,7 +143,7 @@ class _Pool:
             self._waiting.remove(cell)
             slot = self._free.pop(0)
             job = job_of(cell, self._work, slot.device)
-            progress = Progress(self._work.store.path(cell.spec), cell.spec.budget["epochs"])
+            progress = RunProgress(self._work.store.path(cell.spec), cell.spec.budget["epochs"])
             self._running[cell.spec.id] = _Running(cell, slot, progress)
             self._connection.start(cell.spec.id, job.to_json(), slot.environment)
 

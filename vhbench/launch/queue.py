@@ -107,7 +107,7 @@ def submitting(root: Path) -> Iterator[None]:
         time.sleep(0.1)
 
 
-def tidy(root: Path) -> list[Path]:
+def tidy_notes(root: Path) -> list[Path]:
     """Remove the notes, scripts and logs of jobs that have ended, and return their paths.
 
     Nothing is removed where SLURM is not there to say which have.

@@ -19,7 +19,7 @@ from vhbench.launch import queue
 from vhbench.launch.jobs import job_of
 from vhbench.launch.resources import Resources, checked, read_resources, resources_of
 from vhbench.launch.task import Task, warning
-from vhbench.launch.watching import Progress
+from vhbench.launch.watching import RunProgress
 from vhbench.plugins.launcher import Seconds
 from vhbench.plugins.registry import Registry
 
@@ -210,7 +210,7 @@ class _Watch:
     def __init__(self, cells: Sequence[Cell], work: Work, jobs: Mapping[str, str]):
         self._work, self._jobs, self._count = work, jobs, len(cells)
         self._left = {cell.spec.id: cell for cell in cells}
-        self._progress = {cell.spec.id: Progress(work.store.path(cell.spec), _epochs(cell)) for cell in cells}
+        self._progress = {cell.spec.id: RunProgress(work.store.path(cell.spec), _epochs(cell)) for cell in cells}
         self._started: set[str] = set()
         self._gone: dict[str, float] = {}  # runs without a record whose job has ended -> since when
         self._asked = -ASK

@@ -50,7 +50,7 @@ def tidy(root: Path) -> list[Path]:
         with contextlib.suppress(OSError):
             folder.rmdir()
             removed.append(folder)
-    return removed + queue.tidy(root)
+    return removed + queue.tidy_notes(root)
 
 
 def _leftovers(folder: Path) -> list[Path]:

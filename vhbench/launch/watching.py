@@ -15,7 +15,7 @@ from vhbench.runs.train_log import last_epoch
 TAIL = 8192  # bytes of what a run printed that are reported
 
 
-class Progress:
+class RunProgress:
     """How far a run is, as its `train.jsonl` tells whoever looks again and again.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vhbench.report.layout import Cell, Line, Table
+from vhbench.report.layout import RowTable, TableCell, TableLine
 
 COMMANDS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
@@ -16,7 +16,7 @@ COMMANDS = {
 PLAIN = re.compile(r"[\x20-\x7eÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what pdfLaTeX prints with its default fonts
 
 
-def latex(table: Table) -> str:
+def latex(table: RowTable) -> str:
     r"""Return a table as a LaTeX `table` environment; the document must load booktabs.
 
     Where there are several metrics, they head the code lengths. Special characters are escaped; one that pdfLaTeX's
@@ -55,7 +55,7 @@ def escape(text: str) -> str:
     return safe.replace("--", "-{}-")  # two hyphens would become a dash
 
 
-def _head(table: Table) -> list[str]:
+def _head(table: RowTable) -> list[str]:
     left = [*([r"\#"] if table.lettered else []), "method", "seeds"]
     bits = [*(f"{bits} bits" for _, bits in table.columns), *(["remark"] if table.remarked else [])]
     if len({metric for metric, _ in table.columns}) == 1:
@@ -69,13 +69,13 @@ def _head(table: Table) -> list[str]:
     return [_joined([*([""] * len(left)), *spans]), "".join(rules), _joined([*left, *bits])]
 
 
-def _line(line: Line, table: Table) -> str:
+def _line(line: TableLine, table: RowTable) -> str:
     label = escape(line.label) + (COMMANDS["†"] if line.stale else "")
     left = [*([line.letter] if table.lettered else []), label, escape(line.seeds)]
     return _joined([*left, *map(_cell, line.cells), *([escape(line.remark)] if table.remarked else [])])
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     mean = {1: rf"\textbf{{{cell.text}}}", 2: rf"\underline{{{cell.text}}}"}.get(cell.rank, cell.text)
     above = {"": "", "+": "$^{+}$", "-": "$^{-}$"}.get(cell.superscript, rf"\textsuperscript{{{cell.superscript}}}")
     flags = escape(cell.flags).replace("?", r"\textsuperscript{?}")

@@ -20,7 +20,7 @@ LETTERS = string.ascii_lowercase.replace("q", "") + "ABDEGHI"  # q is the letter
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One number as it is printed.
 
     Attributes:
@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of a table.
 
     Attributes:
@@ -60,11 +60,11 @@ class Line:
     seeds: str
     published: bool
     remark: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """One table: a protocol and split.
 
     Attributes:
@@ -77,7 +77,7 @@ class Table:
 
     title: str
     columns: tuple[tuple[str, int], ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TableLine, ...]
     notes: tuple[str, ...]
     emphasised: bool
 
@@ -98,7 +98,7 @@ class Table:
         return [f"{metric}, {bits} bits" if several else f"{bits} bits" for metric, bits in self.columns]
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
+def tables(rows: Sequence[Row]) -> list[RowTable]:
     """Return one table a protocol and split: methods down, metrics and code lengths across.
 
     Args:
@@ -116,7 +116,7 @@ def unique(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row]) -> RowTable:
     metrics = unique(row.column for row in rows)
     columns = sorted({(row.column, row.bits) for row in rows}, key=lambda c: (metrics.index(c[0]), c[1]))
     short = {metric: metric.partition("[")[0] for metric in metrics}
@@ -128,7 +128,7 @@ def _table(rows: Sequence[Row]) -> Table:
         found = list(of_label.values())
         counts = sorted({len(row.seeds) for row in found})
         lines.append(
-            Line(
+            TableLine(
                 label=plain(label),
                 letter=letters.get(label, ""),
                 stale=any(row.stale for row in found),
@@ -139,7 +139,9 @@ def _table(rows: Sequence[Row]) -> Table:
             )
         )
     named = tuple((names[metric], bits) for metric, bits in columns)
-    return Table(_title(rows[0]), named, tuple(lines), tuple(_notes(rows)), any(rank == 1 for rank in ranks.values()))
+    return RowTable(
+        _title(rows[0]), named, tuple(lines), tuple(_notes(rows)), any(rank == 1 for rank in ranks.values())
+    )
 
 
 def plain(text: str) -> str:
@@ -186,15 +188,15 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str, int], int]:
     return found
 
 
-def _cell(row: Row | None, letters: dict[str, str], ranks: dict[tuple[str, str, int], int]) -> Cell:
+def _cell(row: Row | None, letters: dict[str, str], ranks: dict[tuple[str, str, int], int]) -> TableCell:
     if row is None:
-        return Cell()
+        return TableCell()
     if row.value is None:
-        return Cell("undefined")
+        return TableCell("undefined")
     flags = OTHER_CONVENTION if differing(row) else ""
     if row.published and row.published.doubt:
         flags += DOUBTED
-    return Cell(
+    return TableCell(
         f"{row.value:.3f}",
         0 if row.published else ranks.get((row.label, row.column, row.bits), 0),
         _superscript(row, letters),

@@ -38,7 +38,7 @@ class Ordering:
 
 
 @dataclass(frozen=True)
-class Cell:
+class OrderedPair:
     """One comparison: the two methods at one code length by one metric; a row is None where nothing was measured."""
 
     bits: int
@@ -54,7 +54,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedOrdering:
     """What the measured rows say of an ordering.
 
     Attributes:
@@ -63,7 +63,7 @@ class Checked:
     """
 
     ordering: Ordering
-    cells: tuple[Cell, ...]
+    cells: tuple[OrderedPair, ...]
 
     @property
     def verdict(self) -> str:
@@ -93,7 +93,9 @@ def read_orderings(folder: Path | str | None = None) -> list[Ordering]:
     return [ordering for path in paths for ordering in _read_file(path)]
 
 
-def check_orderings(orderings: Iterable[Ordering], rows: Sequence[Row], protocol: str | None = None) -> list[Checked]:
+def check_orderings(
+    orderings: Iterable[Ordering], rows: Sequence[Row], protocol: str | None = None
+) -> list[CheckedOrdering]:
     """Hold each ordering against the rows of its protocol.
 
     Args:
@@ -116,13 +118,15 @@ def check_orderings(orderings: Iterable[Ordering], rows: Sequence[Row], protocol
     return [_check(ordering, found, protocol or ordering.protocol) for ordering in orderings]
 
 
-def _check(ordering: Ordering, found: dict[tuple[str, str, int, str], Row], protocol: str) -> Checked:
+def _check(ordering: Ordering, found: dict[tuple[str, str, int, str], Row], protocol: str) -> CheckedOrdering:
     cells = [
-        Cell(bits, metric, *(found.get((protocol, name, bits, metric)) for name in (ordering.better, ordering.worse)))
+        OrderedPair(
+            bits, metric, *(found.get((protocol, name, bits, metric)) for name in (ordering.better, ordering.worse))
+        )
         for bits in ordering.bits
         for metric in ordering.metrics
     ]
-    return Checked(ordering, tuple(cells))
+    return CheckedOrdering(ordering, tuple(cells))
 
 
 def _read_file(path: Path) -> list[Ordering]:

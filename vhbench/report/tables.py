@@ -12,7 +12,7 @@ import click
 from tabulate import tabulate
 
 from vhbench.report.latex import latex
-from vhbench.report.layout import STALE, Cell, Table, tables
+from vhbench.report.layout import STALE, RowTable, TableCell, tables
 from vhbench.report.rows import Row
 
 FORMATS = ("table", "md", "csv", "latex", "json")
@@ -24,7 +24,7 @@ SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇ
 MARKDOWN = re.compile(r"([\\`*_<>|&~])")
 
 
-def render(rows: Sequence[Row], form: str) -> str:
+def render_rows(rows: Sequence[Row], form: str) -> str:
     """Return rows as text.
 
     The table for a terminal has the best value of a column in bold and the second underlined by control sequences;
@@ -47,16 +47,16 @@ def render(rows: Sequence[Row], form: str) -> str:
     return writers[form](rows)
 
 
-def _terminal(table: Table) -> str:
-    def mean(cell: Cell) -> str:
+def _terminal(table: RowTable) -> str:
+    def mean(cell: TableCell) -> str:
         styles = {1: click.style(cell.text, bold=True), 2: click.style(cell.text, underline=True)}
         return styles.get(cell.rank, cell.text)
 
     return "\n\n".join([table.title, _grid(table, "simple", mean, str), "\n".join(table.notes)])
 
 
-def _markdown(table: Table) -> str:
-    def mean(cell: Cell) -> str:
+def _markdown(table: RowTable) -> str:
+    def mean(cell: TableCell) -> str:
         return {1: f"**{cell.text}**", 2: f"<ins>{cell.text}</ins>"}.get(cell.rank, cell.text)
 
     def escaped(text: str) -> str:
@@ -67,7 +67,7 @@ def _markdown(table: Table) -> str:
     return "\n\n".join([f"**{escaped(table.title)}**", _grid(table, "pipe", mean, escaped), *notes])
 
 
-def _grid(table: Table, style: str, mean: Callable[[Cell], str], escaped: Callable[[str], str]) -> str:
+def _grid(table: RowTable, style: str, mean: Callable[[TableCell], str], escaped: Callable[[str], str]) -> str:
     lines = []
     for line in table.lines:
         label = escaped(line.label) + (STALE if line.stale else "")
@@ -82,7 +82,7 @@ def _grid(table: Table, style: str, mean: Callable[[Cell], str], escaped: Callab
     return text
 
 
-def _cell(cell: Cell, mean: Callable[[Cell], str]) -> str:
+def _cell(cell: TableCell, mean: Callable[[TableCell], str]) -> str:
     marked = f"{mean(cell)}{cell.superscript.translate(SUPERSCRIPTS)}{cell.flags}"
     return " ".join(filter(None, [marked, f"± {cell.sd}" if cell.sd else "", cell.ci]))
 

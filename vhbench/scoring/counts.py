@@ -118,8 +118,8 @@ def read_retrieval(
     self_index: object = None,
 ) -> Retrieval:
     """Check the inputs of `count_distances`; raises ValueError."""
-    q = binary.check(query_codes, "query_codes")
-    d = binary.check(database_codes, "database_codes")
+    q = binary.check_codes(query_codes, "query_codes")
+    d = binary.check_codes(database_codes, "database_codes")
     if q.shape[1] != d.shape[1]:
         raise ValueError(f"query_codes have {q.shape[1]} bits and database_codes {d.shape[1]}.")
     labels = read_labels(query_labels, database_labels, len(q), len(d))

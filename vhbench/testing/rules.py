@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from vhbench.errors import MethodError
-from vhbench.testing.subject import BITS, Fit, Subject, attributes, changed, fingerprint, random_state
+from vhbench.testing.subject import BITS, Fit, Subject, attributes, changed, random_state, state_digest
 
 CODE_LENGTHS = (8, 16, 33, 128)
 ROUNDING = 1000  # one bit in so many may differ where the same number is rounded in another order
@@ -58,7 +58,7 @@ def constructor_only_stores(subject: Subject) -> None:
     _require(made.bits == BITS, f"self.bits is {made.bits!r} after {cls.__name__}({BITS}): store `bits` unchanged")
     given = made.get_params()
     stored = cls(BITS, **given).get_params()  # type: ignore[call-arg]
-    altered = changed(*({name: fingerprint(value) for name, value in params.items()} for params in (given, stored)))
+    altered = changed(*({name: state_digest(value) for name, value in params.items()} for params in (given, stored)))
     _require(
         not altered, f"{cls.__name__}.__init__ alters {_names(altered)}: store it as given and convert it in `fit`"
     )
@@ -174,15 +174,15 @@ def _advice(function: str, disturbed: list[str]) -> str:
 
 def inputs_are_not_written(subject: Subject) -> None:
     """`fit` and `encode` leave the videos they are given as they were."""
-    original = fingerprint(subject.videos)
+    original = state_digest(subject.videos)
     _require(
-        fingerprint(subject.fitted.train) == original,
+        state_digest(subject.fitted.train) == original,
         "`fit` changes the training videos: work on copies of what `arrays` and `batches` yield",
     )
     videos = subject.videos
     subject.fitted.method.encode(videos)
     _require(
-        fingerprint(videos) == original,
+        state_digest(videos) == original,
         "`encode` changes the videos it is given: work on copies of what `arrays` and `batches` yield",
     )
 

@@ -157,12 +157,12 @@ def random_state() -> dict[str, str]:
         "`numpy.random`": np.random.get_state(),  # noqa: NPY002 - the state that others may rely on
         "torch's generator": torch.get_rng_state(),
     }
-    return {name: fingerprint(state) for name, state in states.items()}
+    return {name: state_digest(state) for name, state in states.items()}
 
 
 def attributes(method: Method) -> dict[str, str]:
     """Return a fingerprint of each of a method's attributes."""
-    return {name: fingerprint(value) for name, value in vars(method).items()}
+    return {name: state_digest(value) for name, value in vars(method).items()}
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -170,7 +170,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
-def fingerprint(value: object) -> str:
+def state_digest(value: object) -> str:
     """Return a digest that changes when a value or anything in it changes: arrays, tensors, modules, containers."""
     content = hashlib.blake2b(digest_size=16)
     _add(content, value, set())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from vhbench.datasets.made_up import make, plan, standard
+from vhbench.datasets.made_up import make_data_set, plan_data_set, standard_manifest
 from vhbench.datasets.manifest_protocol import load_manifest
 from vhbench.datasets.marker import read_marker
 from vhbench.errors import DataError, StoreError, UsageError
@@ -49,10 +49,10 @@ def small(tmp_path):
     """Lay out a data set of 64 dimensions and few videos, with its real files."""
 
     def lay_out(like="hmdb51", scale=0.001, **options):
-        values = tomllib.loads(standard(like).path.read_text())
+        values = tomllib.loads(standard_manifest(like).path.read_text())
         values.pop("variants", None)
         protocol = load_manifest(write_manifest(tmp_path / f"{like}.toml", **{**values, "dim": 64}))
-        return plan(like, scale=scale, protocol=protocol, **options)
+        return plan_data_set(like, scale=scale, protocol=protocol, **options)
 
     return lay_out
 
@@ -62,7 +62,7 @@ def made(small, tmp_path):
     """Make such a data set and return its folder."""
 
     def make_it(like="hmdb51", data="data", **options):
-        assert make(small(like, **options), tmp_path / data)
+        assert make_data_set(small(like, **options), tmp_path / data)
         return tmp_path / data / like
 
     return make_it
@@ -86,7 +86,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("like", FEATURES)
 def test_the_full_size_has_the_field_s_files_shapes_and_label_columns(like):
-    layout = plan(like)
+    layout = plan_data_set(like)
     videos = (layout.source.frames, layout.source.dim)
     assert {name: (len(part.rows), *videos) for name, (_, part) in layout.features.items()} == FEATURES[like]
     classes = layout.source.classes
@@ -138,7 +138,7 @@ def test_activitynet_queries_are_videos_of_their_own(made):
 
 
 def test_scale_keeps_that_part_of_every_role():
-    layout = plan("yfcc", scale=0.1)
+    layout = plan_data_set("yfcc", scale=0.1)
     assert layout.marker.counts == {"train": 40979, "database": 10126, "query": 240}  # 3 queries of each class
 
 
@@ -176,7 +176,7 @@ def test_some_videos_of_fcvid_and_yfcc_have_two_labels(small):
 def test_the_same_again_is_left_alone(made, small, tmp_path):
     folder = made()
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert make(small(), tmp_path / "data") is False
+    assert make_data_set(small(), tmp_path / "data") is False
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -186,7 +186,7 @@ def test_files_that_may_be_real_are_never_touched(small, tmp_path, place, name):
     (tmp_path / place).mkdir(parents=True)
     (tmp_path / place / name).write_text("real")
     with pytest.raises(DataError, match=f"{tmp_path / place / name} exists and is not known to be synthetic"):
-        make(small(), tmp_path / "data")
+        make_data_set(small(), tmp_path / "data")
     assert (tmp_path / place / name).read_text() == "real"
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in (
         [name, "hmdb51.toml"],
@@ -198,7 +198,7 @@ def test_made_up_files_never_join_others(small, tmp_path):
     (tmp_path / "data/hmdb51").mkdir(parents=True)
     (tmp_path / "data/hmdb51/notes.txt").write_text("mine")
     with pytest.raises(DataError, match=r"notes\.txt exists .* never go beside or over others"):
-        make(small(), tmp_path / "data")
+        make_data_set(small(), tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_made_up_files_never_join_others(small, tmp_path):
 def test_another_synthetic_set_is_not_replaced(made, small, tmp_path, options, words):
     before = contents(made())
     with pytest.raises(DataError, match=words) as refused:
-        make(small(**options), tmp_path / "data")
+        make_data_set(small(**options), tmp_path / "data")
     assert "Remove that folder" in str(refused.value)
     assert contents(tmp_path / "data/hmdb51") == before
 
@@ -216,14 +216,14 @@ def test_another_synthetic_set_is_not_replaced(made, small, tmp_path, options, w
 def test_a_synthetic_set_that_lost_a_file_is_not_taken_for_whole(made, small, tmp_path, name):
     (made() / name).unlink()
     with pytest.raises(DataError, match=f"{name}.*synthetic file.*Remove that folder"):
-        make(small(), tmp_path / "data")
+        make_data_set(small(), tmp_path / "data")
 
 
 def test_an_empty_folder_is_filled_also_behind_a_link(small, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "data/hmdb51").symlink_to(tmp_path / "disk")
-    assert make(small(), tmp_path / "data")
+    assert make_data_set(small(), tmp_path / "data")
     assert read_marker(tmp_path / "disk") and not list(tmp_path.rglob(".tmp-*"))
 
 
@@ -241,9 +241,9 @@ def test_two_processes_do_not_make_one_set(small, tmp_path):
     descriptor = os.open(left, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(DataError, match="Another process is making"):
-        make(small(), tmp_path / "data")
+        make_data_set(small(), tmp_path / "data")
     os.close(descriptor)
-    assert make(small(), tmp_path / "data")
+    assert make_data_set(small(), tmp_path / "data")
 
 
 # stopping, and disks
@@ -265,7 +265,7 @@ def test_too_little_room_is_said_before_anything_is_made(small, small_disk):
     layout, reports = small(scale=0.1), []
     size = (510 * (25 * 64 * 4 + 51)) / 1e9
     with pytest.raises(StoreError, match=rf"takes {size:.3g} GB and {small_disk} has 0.002\d* GB free"):
-        make(layout, small_disk, lambda done, total: reports.append(done))
+        make_data_set(layout, small_disk, lambda done, total: reports.append(done))
     assert not reports and not list(small_disk.iterdir())
 
 
@@ -274,7 +274,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(small, small_disk, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
     free = os.statvfs(small_disk).f_bfree
     with pytest.raises(StoreError, match="The disk is full: cannot write") as refused:
-        make(small(scale=0.3, gzip=gzip), small_disk)
+        make_data_set(small(scale=0.3, gzip=gzip), small_disk)
     assert not list(small_disk.iterdir())
     del refused
     assert os.statvfs(small_disk).f_bfree == free, "no open file holds on to what was written"
@@ -286,10 +286,10 @@ def test_the_room_that_compressed_files_take_is_foreseen(small, made, tmp_path, 
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
         layout = small(scale=0.1, gzip=True)
         if enough:
-            assert make(layout, tmp_path / "other")
+            assert make_data_set(layout, tmp_path / "other")
         else:
             with pytest.raises(StoreError, match="too full"):
-                make(layout, tmp_path / "other")
+                make_data_set(layout, tmp_path / "other")
 
 
 def test_an_error_half_way_leaves_nothing(small, tmp_path):
@@ -298,13 +298,13 @@ def test_an_error_half_way_leaves_nothing(small, tmp_path):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        make(small(scale=0.1), tmp_path / "data", stop)
+        make_data_set(small(scale=0.1), tmp_path / "data", stop)
     assert not list((tmp_path / "data").iterdir())
 
 
 def test_progress_counts_every_byte(small, tmp_path):
     reports = []
-    make(small(), tmp_path / "data", lambda done, total: reports.append((done, total)))
+    make_data_set(small(), tmp_path / "data", lambda done, total: reports.append((done, total)))
     total = (153 + 153) * 25 * 64 * 4
     assert reports[-1] == (total, total) and [done for done, _ in reports] == sorted({done for done, _ in reports})
 
@@ -315,9 +315,9 @@ def test_progress_counts_every_byte(small, tmp_path):
 @pytest.mark.parametrize("scale", [0, -1, 1.5, float("nan")])
 def test_scales_that_make_no_sense(scale):
     with pytest.raises(UsageError, match="above 0"):
-        plan("fcvid", scale=scale)
+        plan_data_set("fcvid", scale=scale)
 
 
 def test_an_unknown_data_set_names_the_nearest():
     with pytest.raises(UsageError, match="'hmdb51'"):
-        plan("hmdb")
+        plan_data_set("hmdb")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vhbench.datasets.made_up_videos import Source, Videos, choose
+from vhbench.datasets.made_up_videos import VideoMaker, Videos, choose
 from vhbench.method import Budget, FitContext
 from vhbench.plugins.registry import Registry
 from vhbench.scoring import evaluate
@@ -56,7 +56,7 @@ def video_by_hand(name, seed, stream, row, label, classes, frames, dim):
 
 @pytest.mark.parametrize("row", [0, 7, 1000])
 def test_features_are_those_computed_by_hand_in_whole_numbers(row):
-    source = Source("toy", 5, classes=6, frames=4, dim=40)
+    source = VideoMaker("toy", 5, classes=6, frames=4, dim=40)
     videos = Videos("train", np.array([row]))
     expected, greatest = video_by_hand("toy", 5, "train", row, source.labels(videos).argmax(), 6, 4, 40)
     assert np.array_equal(source.features(videos)[0] * 512, expected)
@@ -64,7 +64,7 @@ def test_features_are_those_computed_by_hand_in_whole_numbers(row):
 
 
 def test_bytes_are_those_of_the_first_machine_that_made_them():
-    source = Source("ucf101", 0, classes=101, frames=25, dim=4096)
+    source = VideoMaker("ucf101", 0, classes=101, frames=25, dim=4096)
     videos = Videos("train", np.arange(3))
     assert hashlib.sha256(source.features(videos).tobytes()).hexdigest() == (
         "f24790a9715d48b8c6634417945715976a29ea3f08814f8273fd16ea22cf9abb"
@@ -76,7 +76,7 @@ def test_bytes_are_those_of_the_first_machine_that_made_them():
 
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_videos_do_not_depend_on_what_they_are_made_with(size):
-    source = Source("toy", 0, classes=7, frames=25, dim=512, several=True)
+    source = VideoMaker("toy", 0, classes=7, frames=25, dim=512, several=True)
     rows = np.random.default_rng(0).permutation(100)
     together = source.features(Videos("train", rows))
     blocks = [Videos("train", rows[start : start + size]) for start in range(0, 100, size)]
@@ -89,7 +89,7 @@ def test_videos_do_not_depend_on_what_they_are_made_with(size):
 @pytest.fixture(scope="module")
 def vgg():
     """Videos of the real size: 12 of each of 10 classes."""
-    source = Source("toy", 0, classes=10, frames=25, dim=4096)
+    source = VideoMaker("toy", 0, classes=10, frames=25, dim=4096)
     videos = Videos("train", np.arange(120))
     return SimpleNamespace(features=source.features(videos), classes=source.labels(videos).argmax(axis=1))
 
@@ -125,14 +125,14 @@ def test_videos_of_a_class_are_closer_than_others(vgg):
 
 
 def test_every_round_of_videos_has_each_class_once():
-    hot = Source("toy", 0, classes=9, frames=2, dim=8).labels(Videos("train", np.arange(90)))
+    hot = VideoMaker("toy", 0, classes=9, frames=2, dim=8).labels(Videos("train", np.arange(90)))
     assert (hot.sum(axis=1) == 1).all()
     assert (hot.reshape(10, 9, 9).sum(axis=1) == 1).all()
     assert len({tuple(order) for order in hot.argmax(axis=1).reshape(10, 9)}) > 1
 
 
 def test_a_video_of_two_labels_lies_between_both_classes():
-    source = Source("toy", 0, classes=12, frames=10, dim=512, several=True)
+    source = VideoMaker("toy", 0, classes=12, frames=10, dim=512, several=True)
     videos = Videos("train", np.arange(600))
     means, hot = source.features(videos).mean(axis=1), source.labels(videos)
     alone = hot.sum(axis=1) == 1
@@ -143,14 +143,14 @@ def test_a_video_of_two_labels_lies_between_both_classes():
 
 
 def test_streams_and_names_have_videos_of_their_own():
-    one, other = (Source(name, 0, classes=4, frames=3, dim=16) for name in ("one", "other"))
+    one, other = (VideoMaker(name, 0, classes=4, frames=3, dim=16) for name in ("one", "other"))
     rows = np.arange(5)
     assert not np.array_equal(one.features(Videos("train", rows)), one.features(Videos("query", rows)))
     assert not np.array_equal(one.features(Videos("train", rows)), other.features(Videos("train", rows)))
 
 
 def test_itq_finds_more_than_lsh_and_not_everything():
-    source = Source("toy", 0, classes=40, frames=10, dim=512)
+    source = VideoMaker("toy", 0, classes=40, frames=10, dim=512)
     parts = [Videos("train", np.arange(1000)), Videos("query", np.arange(200))]
     database, queries = (VideoSet(source.features(part)) for part in parts)
     database_labels, query_labels = (source.labels(part).argmax(axis=1) for part in parts)

@@ -187,7 +187,7 @@ def test_tidy_removes_files_of_ended_jobs_only(squeue, out):
             (out / "slurm" / name).touch()
     (out / "slurm" / "mine.txt").touch()
     squeue("echo 18")
-    removed = queue.tidy(out)
+    removed = queue.tidy_notes(out)
     assert sorted(path.name for path in removed) == [
         "17.json", "17_0_log.out", "17_submission.sh", "17_submitted.pkl",
     ]  # fmt: skip
@@ -197,7 +197,7 @@ def test_tidy_removes_files_of_ended_jobs_only(squeue, out):
 def test_tidy_removes_nothing_where_slurm_does_not_answer(squeue, out):
     queue.note(out, {"a": "17"})
     squeue("exit 1")
-    assert queue.tidy(out) == [] and (out / "slurm" / "17.json").exists()
+    assert queue.tidy_notes(out) == [] and (out / "slurm" / "17.json").exists()
 
 
 # what is submitted together

@@ -13,7 +13,7 @@ from vhbench.report.beside import with_published
 from vhbench.report.latex import escape
 from vhbench.report.published import read_published
 from vhbench.report.rows import Comparison, Row
-from vhbench.report.tables import COLUMNS, FORMATS, render
+from vhbench.report.tables import COLUMNS, FORMATS, render_rows
 
 ROW = Row("toy", "toy", "itq", "itq", 16, (0, 1), "map@20[den=k,ties=expected,self=keep]", 0.51239, 0.0204, False, 300)
 
@@ -28,24 +28,24 @@ def cells(text):
 
 
 def test_a_cell_is_the_mean_with_its_standard_deviation():
-    head, _, body = cells(render([ROW], "md"))
+    head, _, body = cells(render_rows([ROW], "md"))
     assert head == ["method", "seeds", "16 bits"] and body == ["itq", "2", "0.512 ± 0.020"]
 
 
 def test_one_seed_has_no_spread_and_no_value_is_not_zero():
-    _, _, one, none = cells(render([row(sd=None, seeds=(3,)), row(label="lsh", value=None, sd=None)], "md"))
+    _, _, one, none = cells(render_rows([row(sd=None, seeds=(3,)), row(label="lsh", value=None, sd=None)], "md"))
     assert one == ["itq", "1", "0.512"] and none[2] == "undefined"
 
 
 def test_what_was_not_run_is_an_empty_cell():
-    text = render([ROW, row(bits=32, label="lsh")], "md")
+    text = render_rows([ROW, row(bits=32, label="lsh")], "md")
     assert cells(text)[2:] == [["itq", "2", "0.512 ± 0.020", ""], ["lsh", "2", "", "0.512 ± 0.020"]]
 
 
 def test_columns_stand_by_metric_as_asked_and_by_length():
     five = row(metric="map@5[den=k,ties=expected,self=keep]")
     rows = [row(bits=128), ROW, dataclasses.replace(five, bits=128), five]
-    assert cells(render(rows, "md"))[0][2:] == [
+    assert cells(render_rows(rows, "md"))[0][2:] == [
         "map@20, 16 bits",
         "map@20, 128 bits",
         "map@5, 16 bits",
@@ -54,21 +54,21 @@ def test_columns_stand_by_metric_as_asked_and_by_length():
 
 
 def test_every_table_says_its_data_metric_queries_and_whether_features_are_made_up():
-    text = render([ROW, row(protocol="demo", split="demo", synthetic=True, queries=12, sd=None)], "table")
+    text = render_rows([ROW, row(protocol="demo", split="demo", synthetic=True, queries=12, sd=None)], "table")
     toy, demo = text.split("\n\ndemo ")
     assert toy.startswith("toy\n") and toy.endswith(f"{ROW.metric}; 300 queries; mean ± standard deviation over seeds")
     assert demo.startswith("(synthetic features)\n") and demo.endswith(f"{ROW.metric}; 12 queries")
 
 
 def test_splits_of_a_protocol_are_tables_of_their_own():
-    text = render([ROW, row(split="toy-odd")], "md")
+    text = render_rows([ROW, row(split="toy-odd")], "md")
     assert "**toy**" in text and "**toy, split toy-odd**" in text
 
 
 def test_csv_and_json_keep_every_digit():
     rows = [ROW, row(value=1 / 3, sd=None), row(value=None, sd=None, label='a, "quoted" label [x=1]')]
-    from_csv = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
-    from_json = json.loads(render(rows, "json"))
+    from_csv = list(csv.DictReader(io.StringIO(render_rows(rows, "csv"))))
+    from_json = json.loads(render_rows(rows, "json"))
     assert [tuple(line) for line in from_csv] == [COLUMNS] * 3
     for given, a, b in zip(rows, from_csv, from_json, strict=True):
         assert (float(a["value"]) if a["value"] else None) == b["value"] == given.value
@@ -78,7 +78,7 @@ def test_csv_and_json_keep_every_digit():
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_rows_are_no_error(form):
-    assert render([], form) == {"json": "[]", "csv": ",".join(COLUMNS)}.get(form, "")
+    assert render_rows([], form) == {"json": "[]", "csv": ",".join(COLUMNS)}.get(form, "")
 
 
 def compared(label, value, *comparisons, **changes):
@@ -90,7 +90,7 @@ def compared(label, value, *comparisons, **changes):
 def test_marks_say_what_is_significantly_better_or_worse_than_the_baseline():
     rows = [compared("itq", 0.5), compared("a", 0.7, ("itq", 0.2, True)), compared("b", 0.3, ("itq", -0.2, True))]
     rows.append(compared("c", 0.6, ("itq", 0.1, False)))
-    text = render(rows, "md")
+    text = render_rows(rows, "md")
     assert [line[2] for line in cells(text)[2:]] == ["0.500", "**0.700**⁺", "0.300⁻", "<ins>0.600</ins>"]
     assert "Superscript + or -: significantly better or worse than itq" in text
 
@@ -101,18 +101,20 @@ def test_letters_name_the_lines_that_one_is_better_than():
         compared("lsh", 0.3, ("itq", -0.2, True), ("sh", -0.3, True)),
         compared("sh", 0.6, ("itq", 0.1, True), ("lsh", 0.3, True)),
     ]
-    head, _, *lines = cells(render(rows, "md"))
+    head, _, *lines = cells(render_rows(rows, "md"))
     assert head[0] == "#" and [line[0] for line in lines] == ["a", "b", "c"]
     assert [line[3] for line in lines] == ["<ins>0.500</ins>ᵇ", "0.300", "**0.600**ᵃᵇ"]
     with pytest.raises(UsageError, match="marks 32 rows at most, not 33"):
-        render([compared(str(i), 0.5, (str(i + 1), 0.1, True)) for i in range(33)], "md")
+        render_rows([compared(str(i), 0.5, (str(i + 1), 0.1, True)) for i in range(33)], "md")
 
 
 def test_values_that_print_alike_are_best_together_and_a_lone_one_is_not_best():
     rows = [row(label="a", value=0.51239), row(label="b", value=0.51201), row(label="c", value=0.4)]
-    assert [line[2].split()[0] for line in cells(render(rows, "md"))[2:]] == ["**0.512**"] * 2 + ["<ins>0.400</ins>"]
-    assert "**" not in "".join(cells(render([ROW], "md"))[2])
-    assert "<ins>" in render(rows, "md") and "bold" not in render([ROW], "md").lower()
+    assert [line[2].split()[0] for line in cells(render_rows(rows, "md"))[2:]] == ["**0.512**"] * 2 + [
+        "<ins>0.400</ins>"
+    ]
+    assert "**" not in "".join(cells(render_rows([ROW], "md"))[2])
+    assert "<ins>" in render_rows(rows, "md") and "bold" not in render_rows([ROW], "md").lower()
 
 
 def test_published_values_are_never_best_and_stand_in_the_column_of_the_nearest_convention():
@@ -121,14 +123,14 @@ def test_published_values_are_never_best_and_stand_in_the_column_of_the_nearest_
     )]  # fmt: skip
     everything = with_published(ours, read_published(), ["conmh"])
     assert len(everything) == 3 and everything[2].beside == ours[1].metric
-    assert everything[2].value > 0.01 and "**" not in render(everything, "md").replace("**fcvid**", "")
+    assert everything[2].value > 0.01 and "**" not in render_rows(everything, "md").replace("**fcvid**", "")
     assert with_published(ours, read_published(), ["no-such"]) == ours
 
 
 @pytest.mark.parametrize("form", ["md", "latex", "table", "csv"])
 def test_text_of_others_is_never_markup(form):
     hostile = "itq [x=<script>|*_`a\nb\x1b[31m & 50% \\end{table}]"
-    text = render([row(label=hostile), ROW], form)
+    text = render_rows([row(label=hostile), ROW], form)
     assert "\x1b[31m" not in text or form == "csv"
     if form == "md":
         assert len({re.sub(r"\\\|", "", line).count("|") for line in text.splitlines() if line.startswith("|")}) == 1

@@ -67,11 +67,11 @@ def write_page(
     if not any(content[name] for name in ("runs", "unfinished", "damaged")):
         raise UsageError(f"There are no recorded runs in {store.root}: `vhbench run` makes some.")
     with atomic_write(path) as file:
-        file.write(render(content).encode())
+        file.write(render_page(content).encode())
     return list(content["lacking"])
 
 
-def render(content: Mapping[str, Any]) -> str:
+def render_page(content: Mapping[str, Any]) -> str:
     """Put the page together.
 
     Args:

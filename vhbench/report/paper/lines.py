@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.grid.cells import Cell
-from vhbench.report.orderings import Checked, Ordering, check_orderings, read_orderings
+from vhbench.report.orderings import CheckedOrdering, Ordering, check_orderings, read_orderings
 from vhbench.report.paper.recalls import AT, precisions
 from vhbench.report.paper.table import PaperTable
 from vhbench.report.published import UNKNOWN, PublishedRow
@@ -327,7 +327,7 @@ def _precision_line(row: Row) -> Line:
     )  # fmt: skip
 
 
-def _claim(protocol: str, checked: Checked) -> Line:
+def _claim(protocol: str, checked: CheckedOrdering) -> Line:
     one = checked.ordering
     measured = sum(cell.gain is not None for cell in checked.cells)
     verdict = checked.verdict

@@ -23,7 +23,7 @@ STATUSES = {  # -> its word for several
 }
 
 
-def render(lines: Sequence[Line], title: str, form: str) -> str:
+def render_lines(lines: Sequence[Line], title: str, form: str) -> str:
     """Return numbers and claims as text.
 
     Args:

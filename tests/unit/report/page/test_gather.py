@@ -17,7 +17,7 @@ import vhbench
 from vhbench.errors import UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.report.page import queries
-from vhbench.report.page.build import render, write_page
+from vhbench.report.page.build import render_page, write_page
 from vhbench.report.page.gather import gather
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import read_record
@@ -187,7 +187,7 @@ def test_damaged_files_are_named_and_cost_only_what_they_held(out, page):
     for name in names:
         assert any(str(folder / name) in sentence for sentence in content["lacking"]), name
     assert series_of(content, "itq")["scores"]["literature"]["map@20"][0] > 0.1
-    assert "</html>" in render(content)
+    assert "</html>" in render_page(content)
 
 
 def test_runs_of_every_state_are_counted_with_their_reasons(out, page, write_run):
@@ -274,7 +274,7 @@ def test_no_text_of_a_record_can_leave_the_data(out, page):
     evil = "</script><script>alert(1)</script><!-- \u2028 & {{style}} {{data}}"
     make_run(out, Made(), params={evil: evil}, changed={evil: evil}, budget=evil, selection=evil)
     content = page(Made())
-    parts = parsed(render(content))
+    parts = parsed(render_page(content))
     assert [kind for kind, _ in parts.scripts] == ["application/json", None]
     assert json.loads(parts.scripts[0][1]) == json.loads(json.dumps(content))
     assert content["groups"][0]["label"] == f"itq [{evil}={evil}, {evil}]"
@@ -282,7 +282,7 @@ def test_no_text_of_a_record_can_leave_the_data(out, page):
 
 def test_only_its_own_script_may_run_and_nothing_is_asked_of_a_network(out, page):
     make_run(out, Made())
-    text = render(page(Made()))
+    text = render_page(page(Made()))
     parts = parsed(text)
     digest = base64.b64encode(hashlib.sha256(parts.scripts[1][1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}';" in parts.policy and "default-src 'none'" in parts.policy
@@ -337,4 +337,4 @@ def test_the_page_of_a_full_grid_is_below_5_mb(out, tmp_path):
     content = gather(Store(out), Choice(), Registry(), {"made": protocol}, None, tmp_path)
     assert (len(content["runs"]), len(content["groups"]), content["lacking"]) == (168, 56, [])
     assert len(content["sets"][0]["views"]["pictures"]["database"]) > 100
-    assert len(render(content).encode()) < 5e6
+    assert len(render_page(content).encode()) < 5e6
