@@ -33,7 +33,7 @@ def test_a_record_holds_scores_codes_curves_and_surroundings(run_tiny, out):
     run_tiny("fake", "--bits", "16")
     (record,) = records(out).values()
     data, folder = record.data, record.folder
-    assert data["schema"] == "vhbench.run/1"
+    assert data["schema"] == "vhbench.run/2"
     assert data["spec"]["params"] == {"epochs": 2, "spread": 1.0}
     assert data["spec"]["budget"] == {"epochs": 2, "videos": None}
     assert 0.25 < data["scores"][MAP] <= 0.5  # 10 of 40 videos are relevant, so 0.5 is the highest there is

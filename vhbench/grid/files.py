@@ -15,6 +15,7 @@ from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
+from vhbench.runs.record import migrate
 from vhbench.runs.spec import SMOKE_VIDEOS
 from vhbench.runs.store import Store
 from vhbench.system.files import write_json
@@ -163,7 +164,8 @@ def _from_json(path: Path, text: str) -> tuple[Mapping[str, Any], str]:
         schema = data["schema"]
         if schema == SCHEMA:
             return dict(data["options"]), ""
-        if schema == RUN_SCHEMA:
+        data = migrate(data)
+        if data["schema"] == RUN_SCHEMA:
             return _options_of_run(data["spec"], data.get("data", {})), str(data["id"])
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path} is neither the record of a run nor a kept grid; grid files are TOML.") from error

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -19,7 +19,7 @@ from vhbench.errors import StoreError
 from vhbench.runs.spec import digest_of
 from vhbench.system.files import read_error, sha256_of
 
-SCHEMA = "vhbench.run/1"
+SCHEMA = "vhbench.run/2"
 # the files of a run's folder
 RECORD = "run.json"
 CODES = "codes.npz"
@@ -43,7 +43,7 @@ SPEC_ENTRIES: dict[str, Any] = {
 }  # fmt: skip
 PARTS = {"train", "query", "database", "relevance"}
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plain name, which leads nowhere else
-METRIC = re.compile(r"(.+/)?[a-z]+@[0-9]+(\[.*\])?")
+METRIC = re.compile(r"(.+/)?[a-z]+(@r?[0-9]+)?(\[.*\])?")
 
 
 class DamagedError(StoreError):
@@ -71,7 +71,7 @@ class Record:
 
     Attributes:
         folder: the run's folder.
-        data: the file's content; `results/README.md` describes its keys.
+        data: the file's content, in the form of SCHEMA; `results/README.md` describes its keys.
     """
 
     folder: Path
@@ -162,7 +162,7 @@ def read_record(path: Path) -> Record:
     Raises:
         DamagedError: it is not JSON, lacks something that every record has, or its id is not its specification's.
         FileNotFoundError, NotADirectoryError: there is none.
-        StoreError: it cannot be read, or is of another schema.
+        StoreError: it cannot be read, or is of a schema that this version does not know.
     """
     try:
         text = path.read_bytes()
@@ -174,16 +174,37 @@ def read_record(path: Path) -> Record:
         data = json.loads(text.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise DamagedError(path, "not JSON" if text.strip(b"\0") else "empty") from error
-    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
-        raise StoreError(
-            f"{path} has schema {data['schema']!r}; this vhbench reads {SCHEMA!r}: use the version that wrote it, or "
-            "move the folder away and run again."
-        )
+    if isinstance(data, dict):
+        data = migrate(data)
+        if data.get("schema", SCHEMA) != SCHEMA:
+            readable = " and ".join(map(repr, [*MIGRATIONS, SCHEMA]))
+            raise StoreError(
+                f"{path} has schema {data['schema']!r}; this vhbench reads {readable}: use the version that wrote it, "
+                "or move the folder away and run again."
+            )
     if not _is_record(data):
         raise DamagedError(path, "not a run record")
     if data["id"] != _digest_of(data["spec"]):
         raise DamagedError(path, "its id is not the sha256 of its specification")
     return Record(path.parent, data)
+
+
+def migrate(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's content in the form of SCHEMA, whichever version of vhbench wrote it; another's as it is."""
+    while isinstance(schema := data.get("schema"), str) and schema in MIGRATIONS:
+        data = MIGRATIONS[schema](data)
+    return data
+
+
+def _from_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 has names of scores without `@K`, such as mrr; what schema 1 has means the same in it."""
+    return {**data, "schema": "vhbench.run/2"}
+
+
+MIGRATIONS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"vhbench.run/1": _from_1}
+"""Schema -> what makes a record of it one of the next. A new schema adds one function; its input is not checked yet.
+
+`tests/old_records` keeps records of each schema as the version that wrote them left them."""
 
 
 def _digest_of(spec: Mapping[str, Any]) -> str | None:

@@ -166,7 +166,9 @@ def test_a_record_of_another_schema_is_refused_with_a_sentence(tmp_path):
     path.write_text(json.dumps({**RECORD_OF, "schema": "vhbench.run/0"}))
     with pytest.raises(StoreError) as error:
         read_record(path)
-    assert str(error.value).startswith(f"{path} has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1'")
+    assert str(error.value).startswith(
+        f"{path} has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1' and 'vhbench.run/2'"
+    )
 
 
 @pytest.mark.parametrize("missing", ["schema", "id", "status", "reason", "method", "scores", "environment", "spec"])
