@@ -131,7 +131,7 @@ def compare(
         protocol: names to keep; empty keeps all.
         method: names to keep, in this order; empty keeps all.
         bits: code lengths to keep; empty keeps all.
-        metric: one name or several, full or partial.
+        metric: one name or several, full or partial: `map@20`, `mrr[ties=worst]`.
         convention: "literature" or "strict": what a partial name leaves out.
         ci: add the 95 % bootstrap interval over queries.
         baseline: test every method against this one.

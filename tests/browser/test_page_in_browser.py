@@ -209,6 +209,21 @@ def test_another_metric_and_k_across(page, folder):
     assert number(table_of(page)["lsh"][0]) == pytest.approx(means(folder, "lsh", 32, name), abs=6e-4)
 
 
+@pytest.mark.parametrize(
+    ("metric", "name"), [("mrr", "mrr[ties=expected,self=keep]"), ("precision@r2", "precision@r2[self=keep]")]
+)
+def test_a_metric_without_k(page, folder, metric, name):
+    page.one("input[name='across'][value='k']").click()
+    Select(page.one("#bar .field:nth-of-type(2) select")).select_by_visible_text(metric)
+    assert page.texts("#table-results thead th")[2:] == ["16 bits", "32 bits"], "there is no K to stand across"
+    assert number(table_of(page)["lsh"][1]) == pytest.approx(means(folder, "lsh", 32, name), abs=6e-4)
+    assert page.one("#result-note").text.startswith(name)
+    assert not page.all("input[name='across']") and not page.all("#at-k svg") and len(page.all("#at-bits svg")) == 1
+    assert ("counts as 0" in page.one("#result-note").text) == (metric == "precision@r2")
+    Select(page.one("#bar .field:nth-of-type(2) select")).select_by_visible_text("ndcg@5")
+    assert page.texts("#table-results thead th")[2:] == ["ndcg@5", "ndcg@20"] and len(page.all("#at-k svg")) == 2
+
+
 def test_the_best_is_bold_and_the_second_underlined(page):
     best, second = page.one("#table-results td.best:nth-child(4)"), page.one("#table-results td.second:nth-child(4)")
     values = sorted((number(cell) for cell in page.column("results", 4)), reverse=True)

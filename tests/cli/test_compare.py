@@ -182,6 +182,25 @@ def test_a_metric_may_be_partial_full_or_several(vhbench, out, write_run):
         assert [row["metric"].partition("[")[0] for row in rows] == ["map@20", "precision@5"]
 
 
+NEW = "mrr,precision@r2,ndcg@5,recall@5"
+
+
+def test_metrics_without_k_stand_in_every_format(vhbench, out, write_run):
+    write_run()
+    titles = ["mrr, 16 bits", "precision@r2, 16 bits", "ndcg@5, 16 bits", "recall@5, 16 bits"]
+    for form in ("table", "md"):
+        table = vhbench("compare", "--out", out, "--metric", NEW, "--format", form)
+        assert table.code == 0 and all(title in table.out for title in titles)
+    assert (
+        r"\multicolumn{1}{c}{precision@r2}"
+        in vhbench("compare", "--out", out, "--metric", NEW, "--format", "latex").out
+    )
+    csv = vhbench("compare", "--out", out, "--metric", NEW, "--format", "csv").out
+    assert '"mrr[ties=expected,self=keep]",0.5' in csv and "precision@r2[self=keep],0.5" in csv
+    rows = json.loads(vhbench("compare", "--out", out, "--metric", NEW, "--format", "json").out)
+    assert [row["metric"].partition("[")[0] for row in rows] == NEW.split(",")
+
+
 def test_protocols_without_the_metric_are_left_out_and_named(vhbench, out, write_run, caplog):
     write_run()
     write_run(protocol="other", ks=(10,))

@@ -5,8 +5,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from vhbench import evaluate
+from vhbench.codes import unpack
+from vhbench.protocols import demo
 from vhbench.runs.record import MIGRATIONS, SCHEMA
 from vhbench.runs.store import Store
 
@@ -75,6 +79,58 @@ def test_they_are_compared_by_what_they_have_recorded(vhbench, metric):
             recorded |= {(record.spec["protocol"], x): on_disk(record)["scores"][f"{x}/{metric}"] for x in others}
     assert len(recorded) == 3
     assert {(row["protocol"], row["split"]): row["value"] for row in rows} == recorded
+
+
+@pytest.mark.parametrize(
+    ("metric", "advice"),
+    [("mrr", "rescore"), ("ndcg@20", "rescore"), ("precision@r2", "rescore"), ("map@7", "rescore --ks 5,7,20,40")],
+)
+def test_what_was_not_recorded_then_is_said_with_what_adds_it(vhbench, metric, advice):
+    result = vhbench("compare", "--out", FIRST, "--metric", metric)
+    assert result.code == 2
+    assert f"{metric} is not recorded for demo-shift, demo-to-demo-shift; recorded are map@5, map@20" in result.error
+    assert f"`vhbench {advice}" in result.error
+
+
+def test_rescoring_adds_the_new_metrics_and_changes_no_number(vhbench, copy):
+    before = {name(record): on_disk(record) for record in Store(copy).records()[0]}
+    result = vhbench("rescore", "--out", copy)
+    assert result.code == 0, result.err
+    assert " -> " not in result.out and "no longer recorded" not in result.out
+    assert result.out.endswith("2 runs: other metrics than before, all else as it was\n")
+    for record in Store(copy).records()[0]:
+        old, new = before[name(record)], on_disk(record)
+        if record.status != "done":
+            assert new == old
+            continue
+        assert (new["schema"], new["rescored"]["vhbench"]) == (SCHEMA, new["vhbench"])
+        added = {score.rpartition("/")[2].partition("[")[0] for score in set(new["scores"]) - set(old["scores"])}
+        assert added == {"mrr", "precision@r2", *(f"ndcg@{k}" for k in (5, 20, 40, 60, 80, 100))}
+        assert {key: new["scores"][key] for key in old["scores"]} == pytest.approx(old["scores"], abs=1e-9)
+        kept = set(old) - {"schema", "scores", "timing", "files", "sizes", "in_domain"}
+        assert {key: new[key] for key in kept} == {key: old[key] for key in kept}
+    gains = [data["in_domain"]["gain"] for data in (before["demo-to-demo-shift/lsh"], in_domain(copy))]
+    assert gains[1] == pytest.approx(gains[0], abs=1e-9)
+
+
+def in_domain(folder):
+    (path,) = folder.glob("demo-to-demo-shift/*/*/run.json")
+    return json.loads(path.read_text())
+
+
+def test_the_new_metrics_are_then_compared_and_shown(vhbench, copy, tmp_path):
+    vhbench("rescore", "--out", copy)
+    rows = json.loads(vhbench("compare", "--out", copy, "--metric", "mrr", "--format", "json").out)
+    (value,) = [row["value"] for row in rows if row["protocol"] == "demo-shift"]
+    with np.load(next(FIRST.glob("demo-shift/*/*/codes.npz"))) as packed:
+        codes = [unpack(packed[f"demo-shift/{part}"], 16) for part in ("query", "database")]
+    assert value == pytest.approx(evaluate(*codes, demo.labels("query"), demo.labels("database")).mrr(), abs=1e-12)
+    page = tmp_path / "page.html"
+    assert vhbench("report", "-o", page, "--out", copy).code == 0
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    shown = next(one for one in json.loads(found[1])["sets"] if one["protocol"] == "demo-shift")
+    assert shown["names"]["literature"]["mrr"] == f"mrr{CONVENTION}"
+    assert shown["series"][0]["scores"]["literature"]["mrr"][0] == pytest.approx(value)
 
 
 def test_runs_of_an_old_grid_or_record_are_not_done_again(vhbench, copy):

@@ -96,8 +96,8 @@ def test_other_ks_are_recorded_in_scores_and_per_query(rescore, record, tiny, ou
     assert load(record)["scores"][name] == pytest.approx(package.evaluate(*codes, *labels).map(7), abs=1e-12)
     assert np.load(record.folder / "per_query.npz")[name].mean() == pytest.approx(load(record)["scores"][name], 1e-6)
     assert {key.partition("[")[0] for key in load(record)["scores"]} == {
-        f"{kind}@{k}" for kind in ("map", "precision", "recall") for k in (3, 7)
-    }
+        "mrr", "precision@r2", *(f"{kind}@{k}" for kind in ("map", "precision", "recall", "ndcg") for k in (3, 7))
+    }  # fmt: skip
     assert_whole(out)
     assert rescore().code == 0
     assert load(record)["scores"] == record.scores, "without --ks they are the protocol's again"

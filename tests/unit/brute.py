@@ -34,8 +34,18 @@ def metric_of_list(kind: str, hits: list[bool], k: int, den: str | None) -> floa
         return found / k
     if kind == "recall":
         return found / total
+    if kind == "ndcg":
+        ideal = [rank <= total for rank in range(1, len(hits) + 1)]
+        return discounted_gain(hits[:k]) / discounted_gain(ideal[:k])
+    if kind == "mrr":
+        return 1 / (hits.index(True) + 1)
     divisor = {"k": k, "min": min(total, k), "r": total, "hits": found}[den]
     return precisions / divisor if divisor else 0.0
+
+
+def discounted_gain(hits: list[bool]) -> float:
+    """DCG with binary relevance."""
+    return math.fsum(1 / math.log2(1 + rank) for rank, hit in enumerate(hits, start=1) if hit)
 
 
 def orders(distance: np.ndarray, relevant: np.ndarray, ties: str):
@@ -93,8 +103,16 @@ class Brute:
                 kept[self.self_index[q]] = False
             yield self.distance[q, kept], self.relevant[q, kept]
 
-    def per_query(self, kind, k, den=None, ties="expected", self_match="keep") -> np.ndarray:
+    def per_query(self, kind, k=None, den=None, ties="expected", self_match="keep") -> np.ndarray:
         return np.array([metric(kind, d, r, k, den, ties) for d, r in self.lists(self_match)])
+
+    def within(self, radius, self_match="keep") -> np.ndarray:
+        """Precision of the items within a Hamming radius, 0 where there are none; NaN if nothing is relevant."""
+        found = []
+        for distance, relevant in self.lists(self_match):
+            flags = [hit for d, hit in zip(distance.tolist(), relevant.tolist(), strict=True) if d <= radius]
+            found.append((sum(flags) / len(flags) if flags else 0.0) if any(relevant) else math.nan)
+        return np.array(found)
 
     def by_radius(self, bits, self_match="keep"):
         """Rows of radius, recall, precision, n_empty."""

@@ -25,7 +25,8 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
 @click.option(
     "--metric", "metrics", multiple=True, default=("map@20",), show_default=True,
-    help="map@K, precision@K or recall@K, with options if you like: map@20[den=min,ties=best],map@5.",
+    help="map@K, precision@K, recall@K, ndcg@K, mrr or precision@r2 (within Hamming radius 2), with options if you "
+    "like: map@20[den=min,ties=best],mrr.",
 )  # fmt: skip
 @click.option(
     "--convention", default="literature", show_default=True, help="literature or strict: options a metric leaves out."

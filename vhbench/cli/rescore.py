@@ -57,8 +57,13 @@ def command(
     if not results:
         click.echo(f"There are no finished runs to rescore in {out}.", err=True)
         return 0
-    counts = Counter(result.result for result in results)
-    words = {"unchanged": "every number as it was", "changed": "other numbers than before", "left": "left as they were"}
+    counts = Counter("metrics" if r.result == "changed" and not r.changed else r.result for r in results)
+    words = {
+        "unchanged": "every number as it was",
+        "metrics": "other metrics than before, all else as it was",
+        "changed": "other numbers than before",
+        "left": "left as they were",
+    }
     found = [(counts[key], text) for key, text in words.items() if counts[key]]
     click.echo("; ".join(f"{count} run{'s' if count > 1 else ''}: {text}" for count, text in found))
     return 1 if counts["left"] else 0

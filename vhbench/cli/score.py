@@ -36,7 +36,7 @@ As an array job of SLURM, and then once:
 @click.option("--bits", type=click.IntRange(1), help="Code length; by default that of the export, or all bits there.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Where the counts go.")
 @click.option("--merge", type=click.Path(path_type=Path), metavar="DIR", help="Add up all counts in DIR and score.")
-@click.option("--ks", type=options.NUMBERS, default=KS, help="With --merge: the K of mAP@K and its like.")
+@click.option("--ks", type=options.NUMBERS, default=KS, help="With --merge: the K of map@K and its like.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(
     folder: Path | None,

@@ -13,6 +13,9 @@ from vhbench.report.rows import Row, rows
 from vhbench.report.significance import with_statistics
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.record import Record
+from vhbench.scoring import Metric
+
+USUAL_K = 20
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ def draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: P
 
     Args:
         records: runs of any status; only "done" ones count.
-        choice: which curves; the K of the first metric is that of mAP against code length.
+        choice: which curves; the K of the first metric that has one is that of mAP against code length.
         pr: file for precision-recall curves, or None.
         map_file: file for mAP@K, or None.
     """
@@ -69,6 +72,6 @@ def draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: P
 
     files = draw_pr(pr_curves(records, choice), pr) if pr else []
     if map_file:
-        k = int(choice.metrics[0].partition("@")[2].partition("[")[0])
-        files += draw_map(map_curves(records, choice), map_file, k)
+        ks = [metric.k for metric in map(Metric.parse, choice.metrics) if metric.k]
+        files += draw_map(map_curves(records, choice), map_file, ks[0] if ks else USUAL_K)
     return files

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,12 @@ import numpy as np
 from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import CURVES, DamagedError, Record
+from vhbench.scoring import Metric, recorded_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SELF = {"literature": "keep", "strict": "drop"}
-MAP = re.compile(r"map@(\d+)\[")
 
 
 def pr_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
@@ -57,8 +56,8 @@ def map_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
     """
     import pandas as pd
 
-    ks = {int(k) for group in groups(records, choice) for k in _recorded(group.records[0].scores)}
-    metrics = [f"map@{k}" for k in sorted(ks)]
+    recorded = [metric for group in groups(records, choice) for metric in recorded_metrics(group.records[0].scores)]
+    metrics = [f"map@{k}" for k in sorted({metric.k for metric in recorded if metric.kind == "map" and metric.k})]
     found = rows(records, replace(choice, metrics=metrics)) if metrics else []
     return pd.DataFrame(
         {
@@ -70,16 +69,12 @@ def map_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
             "seeds": len(row.seeds),
             "synthetic": row.synthetic,
             "metric": row.metric,
-            "k": int(row.metric.partition("@")[2].partition("[")[0]),
+            "k": Metric.parse(row.metric).k,
             "value": np.nan if row.value is None else row.value,
             "sd": np.nan if row.sd is None else row.sd,
         }
         for row in found
     )
-
-
-def _recorded(names: Iterable[str]) -> list[str]:
-    return [match[1] for name in names if (match := MAP.match(name))]
 
 
 def _group_curves(group: Group, choice: Choice) -> list[pd.DataFrame]:

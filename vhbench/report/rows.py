@@ -6,6 +6,7 @@ import logging
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +14,8 @@ from vhbench.errors import UsageError
 from vhbench.report.published import PublishedRow
 from vhbench.runs.groups import Choice, Group, data_differences, groups, in_database, score_key
 from vhbench.runs.record import Record
-from vhbench.scoring import Metric
+from vhbench.scoring import Metric, record_metrics, recorded_metrics
+from vhbench.scoring.names import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -114,17 +116,17 @@ def rows(records: Iterable[Record], choice: Choice, sources: Mapping[str, str] =
     found: list[tuple[int, Row]] = []
     for text in choice.metrics:
         metric_rows: list[tuple[int, Row]] = []
-        lacking: set[str] = set()
+        lacking: dict[str, set[Path]] = {}
         for group in alike:
-            first = group.records[0]
-            for number, split in enumerate(first.spec["splits"]):
-                metric = str(Metric.parse(text, choice.convention, in_database(first, split)))
+            for number, split in enumerate(group.spec["splits"]):
+                metric = str(Metric.parse(text, choice.convention, in_database(group.records[0], split)))
                 key = score_key(group, split, metric)
-                if key in first.scores:
-                    row = _row(group, split, metric, key, sources)
+                having = tuple(record for record in group.records if key in record.scores)
+                if having:
+                    row = _row(replace(group, records=having), split, metric, key, sources)
                     metric_rows.append((number, replace(row, differs=differences.get(group.protocol, ""))))
-                else:
-                    lacking.add(group.protocol)
+                if missing := {record.folder for record in group.records if key not in record.scores}:
+                    lacking.setdefault(group.protocol, set()).update(missing)
         _check_recorded(text, alike, metric_rows, lacking)
         found += metric_rows
     found.sort(key=lambda item: (item[1].protocol, item[0]))  # stable: methods and code lengths are in order already
@@ -159,11 +161,34 @@ def is_stale(record: Record, sources: Mapping[str, str]) -> bool:
     return bool(current) and current != record.data["method"].get("fingerprint")
 
 
-def _check_recorded(text: str, alike: Sequence[Group], found: Sequence[Any], lacking: set[str]) -> None:
-    """Raise UsageError if no run has recorded a metric; say so if some have not."""
+def _check_recorded(
+    text: str, alike: Sequence[Group], found: Sequence[tuple[int, Row]], lacking: Mapping[str, set[Path]]
+) -> None:
+    """Raise UsageError if no run has recorded a metric; say so if some have not.
+
+    Args:
+        text: the metric as it was asked for.
+        alike: all runs.
+        found: the rows that there are, whatever stands before them.
+        lacking: protocol -> folders of the runs that have not recorded it.
+    """
     if alike and not found:
-        recorded = {name.partition("[")[0] for group in alike for name in group.records[0].scores if "/" not in name}
-        names = ", ".join(sorted(recorded, key=lambda name: (name.partition("@")[0], int(name.partition("@")[2]))))
-        raise UsageError(f"{text} is not recorded for {', '.join(sorted(lacking))}; recorded are {names}.")
-    for protocol in sorted(lacking):
-        log.warning("left out: %s is not recorded for %s", text, protocol)
+        recorded = {metric for group in alike for metric in recorded_metrics(group.records[0].scores)}
+        in_order = sorted(recorded, key=lambda metric: (KINDS.index(metric.kind), metric.radius or 0, metric.k or 0))
+        names = ", ".join(dict.fromkeys(metric.name for metric in in_order))
+        advice = _rescoring(Metric.parse(text), {metric.k for metric in recorded if metric.k}, alike)
+        raise UsageError(f"{text} is not recorded for {', '.join(sorted(lacking))}; recorded are {names}.{advice}")
+    having = {row.protocol for _, row in found}
+    for protocol, folders in sorted(lacking.items()):
+        runs = sum(len(group.records) for group in alike if group.protocol == protocol)
+        part = f"{len(folders)} of {runs} runs on " if protocol in having else ""
+        log.warning("left out: %s is not recorded for %s%s", text, part, protocol)
+
+
+def _rescoring(metric: Metric, ks: set[int], alike: Sequence[Group]) -> str:
+    """Say how a metric that is not recorded at these K can be had, where rescoring adds it."""
+    inside = any(in_database(group.records[0], split) for group in alike for split in group.spec["splits"])
+    if metric not in record_metrics([metric.k or 1], inside):
+        return ""
+    given = "" if metric.k is None or metric.k in ks else f" --ks {','.join(map(str, sorted({*ks, metric.k})))}"
+    return f" `vhbench rescore{given}` adds it from the stored codes."

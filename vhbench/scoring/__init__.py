@@ -1,4 +1,4 @@
-"""Scores of a Hamming ranking: distance counts -> average precision, precision, recall and curves, with conventions.
+"""Scores of a Hamming ranking: distance counts -> average precision and other metrics, and curves, with conventions.
 
 One pass of XOR and popcount counts, per query and distance, the database items and the relevant ones; every metric is a
 closed form of that table. Names load without numba; the rest loads it on first use.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vhbench.scoring.names import CONVENTIONS, Convention, Metric, find_convention, record_metrics
+from vhbench.scoring.names import CONVENTIONS, Convention, Metric, find_convention, record_metrics, recorded_metrics
 
 if TYPE_CHECKING:
     from vhbench.scoring.counts import DistanceCounts, count_distances
@@ -24,6 +24,7 @@ __all__ = [
     "evaluate",
     "find_convention",
     "record_metrics",
+    "recorded_metrics",
 ]
 
 

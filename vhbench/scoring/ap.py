@@ -12,9 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from vhbench.scoring.kernel import compiled, hamming
-
-EXPECTED, BEST, WORST = range(3)
-ORDERS = {"expected": EXPECTED, "best": BEST, "worst": WORST}
+from vhbench.scoring.metrics import EXPECTED, WORST
 
 
 def harmonic_numbers(n: int) -> np.ndarray:
@@ -100,7 +98,7 @@ def _shares_class(
 
 
 @compiled
-def top_k_by_index(
+def lists_by_index(
     first: int,
     queries: np.ndarray,
     codes: np.ndarray,
@@ -110,17 +108,16 @@ def top_k_by_index(
     item_start: np.ndarray,
     item_classes: np.ndarray,
     dropped: np.ndarray,
-    k: int,
-    precisions: np.ndarray,
-    hits: np.ndarray,
+    is_item: np.ndarray,
+    is_relevant: np.ndarray,
 ) -> None:
-    """Do what `top_k` does for the order by (distance, database index), for queries first, first + 1, ...
+    """Rank by (distance, database index), for queries first, first + 1, ...
 
     A counting sort of the first K: the counts say at which rank each distance starts, and one scan in database order
     hands out the ranks.
 
     Args:
-        first: number of the first query of this part; `precisions` has one entry per query of the part.
+        first: number of the first query of this part.
         queries: uint64, shape (queries, words): packed codes of all queries.
         codes: uint64, shape (n, words): packed database codes.
         items: int64, shape (queries, bits + 1): the counts.
@@ -129,34 +126,42 @@ def top_k_by_index(
         item_start: with `item_classes`, the class lists of the database.
         item_classes: see `item_start`.
         dropped: int64, shape (queries,): database row to leave out, -1 for none.
-        k: cut-off rank.
-        precisions: as for `top_k`.
-        hits: as for `top_k`.
+        is_item: int64, shape (queries of the part, K), zeros: receives 1 for each rank up to the end of the list.
+        is_relevant: the same shape, zeros: receives 1 for each rank with a relevant item.
     """
-    n = len(codes)
-    k = min(k, n)
-    is_relevant = np.empty(k, np.bool_)
+    part, k = is_relevant.shape
     next_rank = np.empty(items.shape[1], np.int64)
-    for part in range(len(precisions)):
-        q = first + part
+    for i in range(part):
+        q = first + i
         next_rank[0] = 0
         for t in range(1, items.shape[1]):
             next_rank[t] = next_rank[t - 1] + items[q, t - 1]
         if dropped[q] >= 0:
             for t in range(hamming(queries[q], codes[dropped[q]]) + 1, len(next_rank)):
                 next_rank[t] -= 1
-        for rank in range(k):
-            is_relevant[rank] = False
-        for j in range(n):
+        for j in range(len(codes)):
             d = hamming(queries[q], codes[j])
             rank = next_rank[d]
             if rank < k and j != dropped[q]:
                 next_rank[d] = rank + 1
-                is_relevant[rank] = _shares_class(query_start, query_classes, q, item_start, item_classes, j)
+                is_item[i, rank] = 1
+                is_relevant[i, rank] = _shares_class(query_start, query_classes, q, item_start, item_classes, j)
+
+
+@compiled
+def top_k_by_index(is_relevant: np.ndarray, precisions: np.ndarray, hits: np.ndarray) -> None:
+    """Do what `top_k` does for ranked lists.
+
+    Args:
+        is_relevant: as `lists_by_index` fills it in.
+        precisions: as for `top_k`.
+        hits: as for `top_k`.
+    """
+    for q in range(len(is_relevant)):
         found = 0
-        precisions[part] = 0.0
-        for rank in range(k):
-            if is_relevant[rank]:
+        precisions[q] = 0.0
+        for rank in range(is_relevant.shape[1]):
+            if is_relevant[q, rank]:
                 found += 1
-                precisions[part] += found / (rank + 1)
-        hits[part] = found
+                precisions[q] += found / (rank + 1)
+        hits[q] = found

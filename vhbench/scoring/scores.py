@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,16 @@ from vhbench import codes as binary
 from vhbench.errors import UsageError, unknown
 from vhbench.scoring import ap, curves
 from vhbench.scoring.counts import QUERY_TILE, DistanceCounts, Retrieval, count_retrieval, in_threads, read_retrieval
+from vhbench.scoring.kernel import compiled
+from vhbench.scoring.metrics import BEST, EXPECTED, WORST, Formula
 from vhbench.scoring.names import Metric, record_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KS = (5, 20, 40, 60, 80, 100)
+ORDERS = {"expected": EXPECTED, "best": BEST, "worst": WORST}
+LIST_TILE = 1 << 18  # ranks, of all queries at work in a thread, that an order by database index is kept for
 
 
 def evaluate(
@@ -63,9 +68,10 @@ class Scores:
     Queries without any relevant item (after the self match is dropped, where it is) have no score: they are NaN per
     query and left out of every mean; `n_scored` counts the others. A mean over no query is NaN.
 
-    All methods take `ties`, the order of items at equal distance: `expected` (mean over all orders; McSherry & Najork
-    2008), `best`, `worst` (relevant ones first or last), `index` (database order); and `self_match`: `keep`, or `drop`
-    the database item that is the query itself. A K beyond the database is allowed: the list just ends.
+    Methods take `ties`, the order of items at equal distance where it matters: `expected` (mean over all orders;
+    McSherry & Najork 2008), `best`, `worst` (relevant ones first or last), `index` (database order); and `self_match`:
+    `keep`, or `drop` the database item that is the query itself. A K beyond the database is allowed: the list ends.
+    `value` and `per_query` take any metric by its name; `vhbench.scoring.metrics` has them all.
 
     Args:
         counts: items and relevant items per query and distance.
@@ -133,6 +139,18 @@ class Scores:
         """Return mean recall@K: relevant items up to rank K, divided by R. Errors as for `ap`."""
         return self.value(Metric("recall", _check_k(k), None, ties, self_match))
 
+    def ndcg(self, k: int, ties: str = "expected", self_match: str = "keep") -> float:
+        """Return mean nDCG@K with binary relevance (`vhbench.scoring.metrics.ndcg`). Errors as for `ap`."""
+        return self.value(Metric("ndcg", _check_k(k), None, ties, self_match))
+
+    def mrr(self, ties: str = "expected", self_match: str = "keep") -> float:
+        """Return the mean reciprocal rank of the first relevant item. Errors as for `ap`."""
+        return self.value(Metric("mrr", None, None, ties, self_match))
+
+    def precision_within(self, radius: int = 2, self_match: str = "keep") -> float:
+        """Return mean precision within a Hamming radius; a query with nothing in it counts as 0. Errors as for `ap`."""
+        return self.value(Metric("precision", None, None, "expected", self_match, radius))
+
     def per_query(self, metric: Metric | str) -> np.ndarray:
         """Return a metric of each query; float64, shape (queries,), NaN for queries without a relevant item.
 
@@ -142,18 +160,8 @@ class Scores:
         if isinstance(metric, str):
             metric = Metric.parse(metric, in_database=self.in_database)
         total = self.n_relevant(metric.self_match).astype(np.float64)
-        top = self._top_k(metric.k, metric.ties, metric.self_match)
-        sums = top.precisions if metric.kind == "map" else top.hits
-        divisors = {
-            "k": np.full_like(total, metric.k),
-            "min": np.minimum(total, metric.k),
-            "hits": top.hits,
-            "r": total,
-        }
-        divisor = divisors[{"map": str(metric.den), "precision": "k", "recall": "r"}[metric.kind]]
-        scored = total > 0
-        values = np.where(scored, 0.0, np.nan)
-        np.divide(sums, divisor, out=values, where=scored & (divisor > 0))
+        values = self._by_formula(metric) if metric.definition.formula else self._from_top_k(metric, total)
+        values[total == 0] = np.nan
         return values
 
     def value(self, metric: Metric | str) -> float:
@@ -221,12 +229,24 @@ class Scores:
             raise UsageError("self=drop is defined only where queries sit in the database: give self_index.")
         return self.counts.self_distance, self.counts.self_relevant
 
+    def _from_top_k(self, metric: Metric, total: np.ndarray) -> np.ndarray:
+        """Return AP, precision or recall at K of each query; `total` is R of each."""
+        k = _check_k(metric.k)
+        top = self._top_k(k, metric.ties, metric.self_match)
+        sums = top.precisions if metric.kind == "map" else top.hits
+        divisors = {"k": np.full_like(total, k), "min": np.minimum(total, k), "hits": top.hits, "r": total}
+        divisor = divisors[{"map": str(metric.den), "precision": "k", "recall": "r"}[metric.kind]]
+        values: np.ndarray = np.divide(sums, divisor, out=np.zeros_like(total), where=divisor > 0)
+        return values
+
     def _top_k(self, k: int, ties: str, self_match: str) -> _TopK:
         key = (k, ties, self_match)
         if key not in self._top:
             top = _TopK(np.empty(self.n_queries), np.empty(self.n_queries))
             if ties == "index":
-                self._rank_by_index(k, self_match, top)
+                self._in_lists(
+                    k, self_match, lambda a, b, _, hit: ap.top_k_by_index(hit, top.precisions[a:b], top.hits[a:b])
+                )
             else:
                 self._rank_by_counts(k, ties, self_match, top)
             self._top[key] = top
@@ -239,12 +259,42 @@ class Scores:
         def work(a: int, b: int) -> None:
             ap.top_k(
                 self.counts.items[a:b], self.counts.relevant[a:b], distance[a:b], relevant[a:b],
-                k, ap.ORDERS[ties], harmonic, top.precisions[a:b], top.hits[a:b],
+                k, ORDERS[ties], harmonic, top.precisions[a:b], top.hits[a:b],
             )  # fmt: skip
 
         in_threads(work, self.n_queries)
 
-    def _rank_by_index(self, k: int, self_match: str, top: _TopK) -> None:
+    def _by_formula(self, metric: Metric) -> np.ndarray:
+        """Return what the formula of a metric makes of each query."""
+        formula = _compiled(metric.definition.formula)
+        cut = metric.k or metric.radius or 0
+        values = np.zeros(self.n_queries)
+        if metric.ties == "index":
+            self._in_lists(
+                self._longest,
+                metric.self_match,
+                lambda a, b, items, relevant: formula(items, relevant, cut, EXPECTED, values[a:b]),
+            )
+            return values
+        distance, is_relevant = self._dropped(metric.self_match)
+
+        def work(a: int, b: int) -> None:
+            items, relevant = self.counts.items[a:b], self.counts.relevant[a:b]
+            dropped = np.flatnonzero(distance[a:b] >= 0)
+            if len(dropped):
+                items, relevant = items.copy(), relevant.copy()
+                items[dropped, distance[a:b][dropped]] -= 1
+                relevant[dropped, distance[a:b][dropped]] -= is_relevant[a:b][dropped]
+            formula(items, relevant, cut, ORDERS[metric.ties], values[a:b])
+
+        in_threads(work, self.n_queries, QUERY_TILE)
+        return values
+
+    def _in_lists(self, k: int, self_match: str, use: Callable[[int, int, np.ndarray, np.ndarray], object]) -> None:
+        """Rank by distance and database index; call `use(a, b, is_item, is_relevant)` for queries a to b - 1.
+
+        The arrays are int64, shape (b - a, K): whether there is an item at a rank, and whether it is relevant.
+        """
         data = self._retrieval
         if data is None:
             raise ValueError("ties='index' needs the order of the database, which counts do not have: use evaluate.")
@@ -253,16 +303,22 @@ class Scores:
         if self_match == "drop" and data.self_index is not None:
             row = data.self_index
         lists = (data.queries.start, data.queries.classes, data.database.start, data.database.classes)
+        k = min(k, self._longest)
 
         def work(a: int, b: int) -> None:
-            ap.top_k_by_index(
-                a, queries, database, self.counts.items, *lists, row, k, top.precisions[a:b], top.hits[a:b]
-            )
+            is_item, is_relevant = np.zeros((2, b - a, k), np.int64)
+            ap.lists_by_index(a, queries, database, self.counts.items, *lists, row, is_item, is_relevant)
+            use(a, b, is_item, is_relevant)
 
-        in_threads(work, self.n_queries)
+        in_threads(work, self.n_queries, max(1, LIST_TILE // k))
 
 
-def _check_k(k: int) -> int:
+@cache
+def _compiled(formula: Formula) -> Formula:
+    return compiled(formula)
+
+
+def _check_k(k: int | None) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k must be a positive integer, not {k!r}.")
     return int(k)

@@ -43,7 +43,7 @@ def score_splits(splits: Sequence[Split], codes: Mapping[str, np.ndarray], ks: S
     Args:
         splits: the protocol's, the main one first.
         codes: digest of a query or database part -> bool (videos, bits).
-        ks: the K of mAP@K, precision@K and recall@K.
+        ks: the K of map@K and its like (`vhbench.scoring.record_metrics`).
     """
     started = time.perf_counter()
     values: dict[str, float | None] = {}

@@ -117,5 +117,8 @@ def test_compare_draws(vhbench, out, write_curves, tmp_path):
         str(tmp_path / name) for name in ("pr.svg", "pr.csv", "map.svg", "map.csv")
     ]
     assert "mAP@20" in drawn(tmp_path / "map.svg")
+    for metric, k in (("mrr", 20), ("mrr,map@5", 5), ("precision@r2,recall@20", 20)):
+        vhbench("compare", "--out", out, "--metric", metric, "--map", tmp_path / "map.svg")
+        assert f"mAP@{k}" in drawn(tmp_path / "map.svg"), "a metric without K leaves it to the next, or to 20"
     refused = vhbench("compare", "--out", out, "--pr", tmp_path / "pr.gif")
     assert refused.code == 2 and ".gif" in refused.error

@@ -119,6 +119,36 @@ def test_names_that_no_run_has_are_refused(write_run, found):
             found(**choice)
 
 
+def test_a_metric_is_averaged_over_the_runs_that_have_recorded_it(write_run, found, caplog):
+    """Runs of an older vhbench lack what this one records."""
+    mrr = "mrr[ties=expected,self=keep]"
+    for seed, scores in ((0, {}), (1, {mrr: 0.25}), (2, {mrr: 0.75})):
+        write_run(seed=seed, scores={"map@20[den=k,ties=expected,self=keep]": 0.5, **scores})
+    write_run("lsh", params={}, scores={"map@20[den=k,ties=expected,self=keep]": 0.5})
+    (row,) = found(metrics=("mrr",))
+    assert (row.method, row.seeds, row.value, row.metric) == ("itq", (1, 2), 0.5, mrr)
+    assert caplog.messages == ["left out: mrr is not recorded for 2 of 4 runs on toy"]
+    assert [row.seeds for row in found()] == [(0, 1, 2), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "advice"),
+    [
+        ("mrr", "mrr is not recorded for toy; recorded are map@5, map@20. `vhbench rescore` adds it"),
+        ("ndcg@20[ties=expected]", "`vhbench rescore` adds it"),
+        ("ndcg@7", "`vhbench rescore --ks 5,7,20` adds it"),
+        ("mrr[self=drop]", "recorded are map@5, map@20."),  # queries are not in the database
+        ("map@20[ties=index]", "recorded are map@5, map@20."),
+    ],
+)
+def test_what_is_not_recorded_comes_with_what_adds_it(write_run, found, metric, advice):
+    write_run(scores=dict.fromkeys((f"map@{k}[den=k,ties=expected,self=keep]" for k in (20, 5)), 0.5))
+    with pytest.raises(UsageError) as error:
+        found(metrics=(metric,))
+    assert advice in str(error.value)
+    assert ("rescore" in str(error.value)) == ("rescore" in advice)
+
+
 def test_no_records_give_no_rows_but_wrong_words_are_still_refused(found):
     assert found() == []
     with pytest.raises(UsageError, match="convention"):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from brute import Brute, n_orders, sampled
+from sklearn.metrics import ndcg_score
 
-from vhbench.scoring import count_distances, evaluate
+from vhbench.scoring import Metric, count_distances, evaluate
 from vhbench.scoring.kernel import histogram, lane_dtype
 
 DENOMINATORS = ("k", "min", "r")
@@ -44,10 +45,17 @@ def test_every_convention_of_every_metric(seed):
                     assert found.dtype == np.float64
                     mean = np.mean(expected[~np.isnan(expected)]) if (~np.isnan(expected)).any() else np.nan
                     assert scores.map(k, den, ties, self_match) == pytest.approx(mean, abs=1e-9, nan_ok=True)
-                for kind in ("precision", "recall"):
+                for kind in ("precision", "recall", "ndcg"):
                     expected = brute.per_query(kind, k, None, ties, self_match)
                     found = scores.per_query(f"{kind}@{k}[ties={ties},self={self_match}]")
                     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+        for ties in TIES:
+            expected = brute.per_query("mrr", ties=ties, self_match=self_match)
+            found = scores.per_query(f"mrr[ties={ties},self={self_match}]")
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        for radius in range(8):
+            found = scores.per_query(f"precision@r{radius}[self={self_match}]")
+            np.testing.assert_allclose(found, brute.within(radius, self_match), rtol=0, atol=1e-12)
         assert scores.n_scored(self_match) == sum(r.any() for _, r in brute.lists(self_match))
 
 
@@ -80,10 +88,28 @@ def test_expected_is_the_mean_over_sampled_orders_where_they_are_too_many_to_enu
     scores, brute = evaluate(*inputs), Brute(*inputs)
     for q, (distance, relevant) in enumerate(brute.lists()):
         assert n_orders(distance, relevant) > 10**20
-        for kind, k, den in (("map", 10, "k"), ("map", 50, "min"), ("map", 500, "r"), ("precision", 20, None)):
-            mean, error = sampled(kind, distance, relevant, k, den, 700, rng)
-            name = f"{kind}@{k}" + (f"[den={den}]" if den else "")
+        for name in (
+            "map@10[den=k]",
+            "map@50[den=min]",
+            "map@500[den=r]",
+            "precision@20",
+            "ndcg@20",
+            "ndcg@500",
+            "mrr",
+        ):
+            asked = Metric.parse(name)
+            mean, error = sampled(asked.kind, distance, relevant, asked.k, asked.den, 700, rng)
             assert scores.per_query(name)[q] == pytest.approx(mean, abs=5 * error + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ndcg_is_that_of_scikit_learn_which_averages_over_ties(seed):
+    rng = np.random.default_rng(seed)
+    inputs = (rng.random((20, 10)) < 0.5, rng.random((400, 10)) < 0.5, rng.integers(0, 7, 20), rng.integers(0, 7, 400))
+    scores, brute = evaluate(*inputs), Brute(*inputs)
+    for k in (1, 20, 100, 400):
+        expected = [ndcg_score(brute.relevant[q : q + 1], -brute.distance[q : q + 1], k=k) for q in range(20)]
+        np.testing.assert_allclose(scores.per_query(f"ndcg@{k}"), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512])

@@ -1,7 +1,9 @@
 """Worked examples, invariants and messages of evaluate and Scores."""
 
+import math
 import subprocess
 import sys
+from math import comb
 
 import numpy as np
 import pytest
@@ -64,6 +66,34 @@ class TestWorkedExample:
         assert scores.map(4, "min", "index", "drop") == pytest.approx((1 / 2 + 2 / 4) / 2)
         assert scores.recall(1, "best", "drop") == pytest.approx(1 / 2)
 
+    def test_reciprocal_rank(self):
+        """With the query's own item dropped, the first relevant one is tied with another item."""
+        scores = evaluate(*example(), self_index=np.array([0]))
+        assert [scores.mrr(ties) for ties in ALL_TIES] == [1.0] * 4
+        dropped = [scores.mrr(ties, "drop") for ties in ("best", "worst", "expected", "index")]
+        assert dropped == pytest.approx([1, 1 / 2, 3 / 4, 1 / 2])
+
+    @pytest.mark.parametrize(("ties", "second"), [("best", 2), ("worst", 3), ("index", 3)])
+    def test_ndcg(self, ties, second):
+        """Relevant ones at ranks 1, 2 or 3, and 5."""
+        gain = 1 + 1 / np.log2(second + 1) + 1 / np.log2(6)
+        ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
+        scores = evaluate(*example())
+        assert scores.ndcg(5, ties) == scores.value(f"ndcg@5[ties={ties}]") == pytest.approx(gain / ideal)
+        assert scores.ndcg(50, ties) == pytest.approx(gain / ideal), "a list shorter than K just ends"
+        assert scores.ndcg(2, ties) == pytest.approx((1 + (second == 2) / np.log2(3)) / (1 + 1 / np.log2(3)))
+
+    def test_ndcg_in_the_expected_order(self):
+        orders = [evaluate(*example()).ndcg(5, ties) for ties in ("best", "worst")]
+        assert evaluate(*example()).ndcg(5) == pytest.approx(np.mean(orders))
+
+    def test_precision_within_a_radius(self):
+        scores = evaluate(*example(), self_index=np.array([0]))
+        assert [scores.precision_within(r) for r in range(5)] == pytest.approx([0, 1, 2 / 3, 2 / 4, 3 / 5])
+        assert scores.precision_within() == scores.value("precision@r2") == scores.precision_within(2)
+        assert scores.precision_within(99) == pytest.approx(3 / 5), "a radius beyond the code length takes everything"
+        assert [scores.precision_within(r, "drop") for r in (1, 2)] == pytest.approx([0, 1 / 2])
+
     def test_counts(self):
         counts = count_distances(*example())
         assert counts.items.tolist() == [[0, 1, 2, 1, 1, 0, 0, 0, 0]]
@@ -89,6 +119,30 @@ def test_a_perfect_ranking_scores_exactly_one():
     for k in (1, 7, 30):
         assert [scores.map(k, ties=ties) for ties in ALL_TIES] == [1.0] * 4
     assert scores.map(200, "min") == scores.map(200, "r") == 1.0
+    assert [scores.ndcg(k, ties) for k in (1, 7, 30, 200) for ties in ALL_TIES] == [1.0] * 16
+    assert [scores.mrr(ties) for ties in ALL_TIES] == [1.0] * 4 and scores.precision_within() == 1.0
+
+
+def test_the_first_relevant_item_among_many_tied_ones():
+    """Against the probability of each rank, counted in whole numbers: how many ways there are to place the others."""
+    n = 5000
+    codes = np.zeros((n, 8), bool)
+    for relevant in (1, 2, 60):
+        scores = evaluate(codes[:1], codes, np.array([0]), np.array([0] * relevant + [1] * (n - relevant)))
+        first = [comb(n - i, relevant - 1) / comb(n, relevant) for i in range(1, n - relevant + 2)]
+        expected = math.fsum(p / i for i, p in enumerate(first, start=1))
+        assert scores.mrr() == pytest.approx(expected, rel=1e-12)
+        assert (scores.mrr("best"), scores.mrr("worst")) == (1.0, 1 / (n - relevant + 1))
+
+
+def test_a_query_with_nothing_in_the_radius_counts_as_zero_and_one_with_nothing_relevant_not_at_all():
+    query, database = np.zeros((3, 8), bool), codes_at(0, 2, 3)
+    query[1] = True  # far from everything
+    scores = evaluate(query, database, np.array([0, 0, 9]), np.array([0, 1, 0]))
+    assert scores.per_query("precision@r2").tolist() == pytest.approx([1 / 2, 0, np.nan], nan_ok=True)
+    assert scores.precision_within(2) == pytest.approx(1 / 4)
+    curve = scores.precision_recall("radius")
+    assert (curve["precision"][2], curve["n_empty"][2]) == (pytest.approx(1 / 2), 1), "the curve leaves it out"
 
 
 def test_equal_codes_give_the_base_rate():
@@ -200,8 +254,9 @@ def test_counts_that_do_not_belong_together_are_refused():
         counts + counts
     outside = counts + count_distances(*example())
     assert outside.self_distance.tolist() == [1]
-    with pytest.raises(ValueError, match="use evaluate"):
-        Scores(counts).map(5, ties="index")
+    for ask in (lambda: Scores(counts).map(5, ties="index"), lambda: Scores(counts).mrr(ties="index")):
+        with pytest.raises(ValueError, match="use evaluate"):
+            ask()
 
 
 def test_the_record_has_every_name_and_agrees_with_the_methods():
@@ -212,6 +267,30 @@ def test_the_record_has_every_name_and_agrees_with_the_methods():
     assert record["map@10[den=min,ties=expected,self=drop]"] == scores.map(10, "min", self_match="drop")
     assert record["recall@3[ties=expected,self=keep]"] == scores.recall(3) == scores.value("recall@3")
     assert scores.value("map@77") == scores.map(77)
+
+
+ONE_MORE = """
+import importlib
+import numpy as np
+from vhbench.scoring import metrics
+
+def nearest(items, relevant, cut, order, values):
+    for q in range(len(items)):
+        t = np.argmax(items[q] > 0)
+        values[q] = relevant[q, t] / items[q, t]
+
+metrics.METRICS = {**metrics.METRICS, "nearest": metrics.Definition(("self",), nearest)}
+names = importlib.reload(importlib.import_module("vhbench.scoring.names"))  # read again, as in a new process
+from vhbench.scoring.scores import evaluate
+codes, labels = np.array([[0, 0], [0, 0], [1, 0]], bool), np.array([5, 6, 5])
+scores = evaluate(codes[:1], codes, labels[:1], labels, ks=(5,))
+assert scores.record()["nearest[self=keep]"] == scores.value("nearest") == 0.5
+assert [str(metric) for metric in names.recorded_metrics(scores.record())] == list(scores.record())
+"""
+
+
+def test_a_further_metric_is_added_in_one_place():
+    subprocess.run([sys.executable, "-c", ONE_MORE], check=True)
 
 
 def test_threads_and_parts_cover_the_range_once_and_pass_errors_on():
@@ -245,6 +324,8 @@ def test_dropping_is_defined_only_where_queries_are_in_the_database():
         lambda: scores.precision_recall(self_match="drop"),
         lambda: scores.n_scored("drop"),
         lambda: scores.value("map@5[self=drop]"),
+        lambda: scores.mrr(self_match="drop"),
+        lambda: scores.precision_within(self_match="drop"),
     ):
         with pytest.raises(UsageError, match="only where queries sit in the database"):
             ask()
@@ -259,6 +340,8 @@ def test_dropping_is_defined_only_where_queries_are_in_the_database():
         (lambda s: s.n_scored("no"), "Unknown self match 'no'"),
         (lambda s: s.precision_recall("ranks"), "Unknown curve 'ranks': did you mean 'rank'"),
         (lambda s: s.value("mop@5"), "Unknown metric 'mop'"),
+        (lambda s: s.mrr("first"), "Unknown order of ties 'first'"),
+        (lambda s: s.precision_within(-1), "the Hamming radius must be at least 0"),
     ],
 )
 def test_a_wrong_option_is_explained(ask, message):
@@ -269,8 +352,9 @@ def test_a_wrong_option_is_explained(ask, message):
 
 @pytest.mark.parametrize("k", [0, -3, 2.5, True, "5"])
 def test_k_is_a_positive_integer(k):
-    with pytest.raises(ValueError, match="positive integer"):
-        evaluate(*example()).map(k)
+    for ask in (evaluate(*example()).map, evaluate(*example()).ndcg):
+        with pytest.raises(ValueError, match="positive integer"):
+            ask(k)
     with pytest.raises(ValueError, match="positive integer"):
         evaluate(*example(), ks=(5, k))
 

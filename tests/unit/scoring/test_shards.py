@@ -53,11 +53,15 @@ def assert_same_scores(scores, whole):
     for self_match in ("keep", "drop") if whole.in_database else ("keep",):
         for ties in ("expected", "best", "worst"):
             for k in (1, 5, 20, 1000):
-                for name in (f"precision@{k}", f"recall@{k}", *(f"map@{k}[den={den}]" for den in ("k", "min", "r"))):
+                ranked = [f"{kind}@{k}" for kind in ("precision", "recall", "ndcg")]
+                for name in ("mrr", *ranked, *(f"map@{k}[den={den}]" for den in ("k", "min", "r"))):
                     stem, _, options = name.partition("[")
                     metric = f"{stem}[{options.rstrip(']')}{',' if options else ''}ties={ties},self={self_match}]"
                     assert np.array_equal(scores.per_query(metric), whole.per_query(metric), equal_nan=True), metric
                     assert scores.value(metric) == whole.value(metric)
+        for radius in (0, 2, 7):
+            metric = f"precision@r{radius}[self={self_match}]"
+            assert np.array_equal(scores.per_query(metric), whole.per_query(metric), equal_nan=True), metric
         for by in ("rank", "radius"):
             curves = [each.precision_recall(by, self_match) for each in (scores, whole)]
             pd.testing.assert_frame_equal(*curves, check_exact=True)

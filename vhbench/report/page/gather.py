@@ -23,8 +23,7 @@ from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import read_log
-from vhbench.scoring import Metric
-from vhbench.scoring.names import CONVENTIONS, KINDS
+from vhbench.scoring import CONVENTIONS, Metric, recorded_metrics
 from vhbench.version import __version__
 
 CURVE_POINTS = 48  # of a curve by rank
@@ -57,10 +56,10 @@ def gather(
     Raises:
         UsageError: an unknown name, or a metric that no run has recorded or that is no map.
     """
-    metric = _map(choice)
+    k = _k(choice)
     records, _ = store.records()
     alike = groups(records, choice)
-    if alike and not any(f"map@{metric.k}" in _short_names(group, "literature") for group in alike):
+    if alike and not any(f"map@{k}" in _short_names(group, "literature") for group in alike):
         rows(records, choice)  # says which are recorded
     lacking: list[str] = []
     shown = sorted((record for record in records if _is_chosen(record, choice)), key=_order)
@@ -76,7 +75,7 @@ def gather(
         "conventions": {name: vars(convention) for name, convention in CONVENTIONS.items()},
         "styles": {name: _style(name) for name in dict.fromkeys(group.spec["method"] for group in alike)},
         "groups": [_group(group, [numbers[record.folder] for record in group.records], lacking) for group in alike],
-        "sets": _sets(alike, metric.k, labels, lacking),
+        "sets": _sets(alike, k, labels, lacking),
         "runs": [_run(record, state_of[record.folder], environments, beside) for record in shown],
         "environments": environments,
         "unfinished": _without_record(states, choice),
@@ -85,15 +84,16 @@ def gather(
     }
 
 
-def _map(choice: Choice) -> Metric:
+def _k(choice: Choice) -> int:
+    """Return the K of the map that is asked for."""
     (text,) = choice.metrics
     metric = Metric.parse(text, choice.convention)
-    if str(metric) != str(Metric.parse(f"map@{metric.k}", choice.convention)):
+    if metric.kind != "map" or metric.k is None or metric != Metric.parse(metric.name, choice.convention):
         raise UsageError(
-            f"--metric takes a map by its short name, as in map@{metric.k}, not {text!r}: the page's AP query by query "
-            "is recorded in both conventions, and all other metrics can be chosen on the page."
+            f"--metric takes a map by its short name, as in map@{metric.k or 20}, not {text!r}: the page's AP query by "
+            "query is recorded in both conventions, and all other metrics can be chosen on the page."
         )
-    return metric
+    return metric.k
 
 
 def _is_chosen(record: Record, choice: Choice) -> bool:
@@ -118,9 +118,7 @@ def _sets(alike: Sequence[Group], k: int, labels: Labels, lacking: list[str]) ->
         names: dict[str, dict[str, str]] = {convention: {} for convention in CONVENTIONS}
         series = [{"group": number, **_series(alike[number], split, names)} for number in members]
         main = split == next(iter(first.spec["splits"]))
-        ks = sorted(
-            int(name.partition("@")[2]) for name in names["literature"] if name.startswith("map@") and "[" not in name
-        )
+        ks = sorted({shown.k for shown in map(Metric.parse, names["literature"]) if shown.kind == "map" and shown.k})
         views = query_views(chosen, split, main, min(ks, key=lambda x: (abs(x - k), x)), labels, lacking) if ks else {}
         for entry, own in zip(series, views.pop("series", ()), strict=False):
             entry |= own
@@ -145,14 +143,13 @@ def _sets(alike: Sequence[Group], k: int, labels: Labels, lacking: list[str]) ->
 
 
 def _short_names(group: Group, convention: str) -> list[str]:
-    """Return the metrics, as `rows` takes them, that the runs have recorded in a convention."""
+    """Return the metrics, as `rows` takes them, that all runs have recorded in a convention."""
     first = group.records[0]
     main = next(iter(first.spec["splits"]))
-    kinds = dict.fromkeys(name.partition("[")[0] for name in first.scores if "/" not in name)
-    names = [name for name in kinds if name.partition("@")[0] in KINDS]
+    names = list(dict.fromkeys(metric.name for metric in recorded_metrics(first.scores)))
     ties = [f"{name}[ties={ties}]" for name in names if name.startswith("map@") for ties in ("worst", "best")]
     candidates = [(name, Metric.parse(name, convention, in_database(first, main))) for name in [*names, *ties]]
-    return [name for name, metric in candidates if str(metric) in first.scores]
+    return [name for name, metric in candidates if all(str(metric) in record.scores for record in group.records)]
 
 
 def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import Choice, in_database
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
-from vhbench.scoring import Metric
+from vhbench.scoring import Metric, recorded_metrics
 
 TOLERANCE = 0.01  # of mAP; training anew with another seed easily moves it by this much
 SPREADS = 2.0  # standard deviations over seeds
@@ -143,7 +143,7 @@ class _Results:
             "number", name, row.method, self._over(row), str(row.bits), row.metric, row.value, row.protocol,
             doubt=" ".join(row.doubt), source=row.source,
         )  # fmt: skip
-        metric = f"map@{row.metric.partition('@')[2]}"
+        metric = row.metric.replace("-gain", "")
         own = self._get(name, row.method, row.bits)
         if not row.metric.startswith(GAIN):
             line = self._measured(line, own, metric)
@@ -221,7 +221,7 @@ class _Results:
 
     def _rows(self) -> list[Row]:
         """Return all that claims may speak of: mean mAP@K of each protocol's main split, and precisions at recalls."""
-        recorded = {name.partition("[")[0] for record in self._done for name in record.scores if "/" not in name}
+        recorded = {metric.name for record in self._done for metric in recorded_metrics(record.scores)}
         metrics = [name for name in (f"map@{k}" for k in self._table.ks) if name in recorded]
         main = {record.spec["protocol"]: next(iter(record.spec["splits"])) for record in self._done}
         found = rows(self._done, Choice(metrics=metrics)) if metrics else []

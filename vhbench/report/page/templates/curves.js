@@ -26,14 +26,16 @@ function drawCurves() {
       h("div", { class: "panels", id: `pr-${by}` }, panels),
     );
   }
-  parts.push(
-    h("h3", {}, `${pretty(kind + "@K")} against K`),
-    h(
-      "div",
-      { class: "panels", id: "at-k" },
-      lengths.map((bits) => kChart(shown, set, kind, bits)),
-    ),
-  );
+  if (hasK(state.metric)) {
+    parts.push(
+      h("h3", {}, `${pretty(kind + "@K")} against K`),
+      h(
+        "div",
+        { class: "panels", id: "at-k" },
+        lengths.map((bits) => kChart(shown, set, kind, bits)),
+      ),
+    );
+  }
   parts.push(
     h("h3", {}, `${pretty(state.metric)} against code length`),
     h("div", { class: "panels", id: "at-bits" }, lengths.length ? bitsChart(shown, lengths) : null),

@@ -42,7 +42,8 @@ const put = (section, ...children) => {
   fill(holder, {}, children);
 };
 const missing = (value) => value === null || value === undefined;
-const pretty = (metric) => metric.replace(/^map@/, "mAP@");
+const pretty = (metric) => metric.replace(/^map@/, "mAP@").replace(/^ndcg@/, "nDCG@").replace(/^mrr/, "MRR");
+const hasK = (metric) => /@\d+$/.test(metric); // mrr and precision@r2 have no cut-off rank
 const fixed = (value, digits = 3) => (missing(value) ? "–" : value.toFixed(digits));
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 const unique = (values) => [...new Set(values)];

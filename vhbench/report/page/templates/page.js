@@ -174,6 +174,12 @@ function drawReading() {
       ", carries its choices. Queries without any relevant item are left out and counted. Runs that differ in the ",
       "seed alone are averaged; runs that differ in anything else stand in rows of their own.",
     ),
+    h(
+      "p",
+      {},
+      "ndcg@K: an item is relevant or not, and counts 1 / log2(1 + rank). mrr: 1 / rank of the first relevant item. ",
+      "precision@r2: precision of all items within Hamming distance 2, 0 for a query with nothing there.",
+    ),
     set
       ? [
           h("h3", {}, set.name),

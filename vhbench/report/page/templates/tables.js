@@ -99,8 +99,9 @@ function drawResults() {
   const lengths = unique(shown.map((series) => series.bits)).sort((x, y) => x - y);
   if (!lengths.includes(state.length)) state.length = lengths[lengths.length - 1] || 0;
   const kind = state.metric.split("@")[0];
+  const over = hasK(state.metric) ? state.across : "bits";
   const columns =
-    state.across === "bits"
+    over === "bits"
       ? lengths.map((bits) => ({ title: `${bits} bits`, find: (series) => series.bits === bits, metric: state.metric }))
       : set.ks.map((k) => ({
           title: `${kind}@${k}`,
@@ -149,7 +150,7 @@ function drawResults() {
     },
   );
   const length =
-    state.across === "k"
+    over === "k"
       ? field(
           "Code length",
           select(
@@ -163,10 +164,10 @@ function drawResults() {
           ),
         )
       : null;
-  const title = state.across === "bits" ? pretty(state.metric) : `${pretty(`${kind}@K`)}, ${state.length} bits`;
+  const title = over === "bits" ? pretty(state.metric) : `${pretty(`${kind}@K`)}, ${state.length} bits`;
   put(
     "results",
-    h("div", { class: "controls", id: "across" }, across, length),
+    h("div", { class: "controls", id: "across" }, hasK(state.metric) ? across : null, length),
     table(
       "results",
       [nameColumn(), seeds, ...made],
@@ -195,6 +196,7 @@ function resultNote(set, shown) {
       ? `${full}; ${counts.join("–")} of ${plural(set.queries.total, "query", "queries")} scored`
       : `${state.metric} is not recorded in the ${state.convention} convention`,
     "bold: best of the column; underlined: second",
+    state.metric.startsWith("precision@r") ? "a query with nothing within the radius counts as 0" : "",
     shown.some((series) => series.seeds.length > 1) ? "±: standard deviation over seeds" : "one seed each",
     shown.some(isStale) ? "†: the method's source code has changed since" : "",
     set.synthetic ? "features are synthetic: not a result on real videos" : "",
