@@ -24,7 +24,6 @@ from vhbench.plugins.launcher import Launcher
 from vhbench.runs.record import CODES, CURVES, PER_QUERY, SCHEMA, TRACEBACK, Record
 from vhbench.runs.spec import budget_name
 from vhbench.runs.store import RunFolder, Store
-from vhbench.scoring.splits import score_splits
 from vhbench.system import environment
 from vhbench.version import __version__
 from vhbench.videos import VideoSet
@@ -206,6 +205,8 @@ class _Result:
             for split in cell.splits
             for role, part in (("query", split.query), ("database", split.database))
         }
+        from vhbench.scoring.splits import score_splits  # loads numba, which planning needs not
+
         scored = score_splits(cell.splits, codes, cell.protocol.ks)
         self.arrays[PER_QUERY] = scored.per_query
         self.texts = {CURVES: scored.curves}
