@@ -36,6 +36,7 @@ def run(
     budget: str | None = None,
     epochs: int | None = None,
     precision: str = "float32",
+    normalize: str = "none",
     allow_counts: bool = False,
     data: Path | str | None = None,
     out: Path | str = "results",
@@ -58,6 +59,7 @@ def run(
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
         precision: "float32" or "bf16".
+        normalize: feature scaling, learnt on the training videos: "none", "l2", "standard", "whiten" or "whiten=0.5".
         allow_counts: accept files of another size than a protocol expects; the records say so.
         data: folder of the feature files; `$VHBENCH_DATA` by default.
         out: results folder.
@@ -83,9 +85,9 @@ def run(
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
         **launcher_options, **names, "params": texts, "budget": budget, "epochs": epochs, "precision": precision,
-        "allow_counts": allow_counts, "data": _data_folder(data), "out": Path(out), "device": device,
-        "deterministic": deterministic, "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun,
-        "plugins": plugins,
+        "normalize": normalize, "allow_counts": allow_counts, "data": _data_folder(data), "out": Path(out),
+        "device": device, "deterministic": deterministic, "checkpoint_every": checkpoint_every, "launcher": launcher,
+        "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
     if asked.to_do:
         asked.run(Observer())
@@ -186,8 +188,8 @@ def reproduce(
         bits: only these code lengths; empty takes the table's own.
         published: folder of published numbers in the form of `results/published`, which is the default.
         dry_run: train nothing; compare what is recorded.
-        **options: how the runs are done, as for `run`: seeds, budget, epochs, precision, allow_counts, data, out,
-            device, deterministic, checkpoint_every, launcher, rerun, plugins, and the launcher's own.
+        **options: how the runs are done, as for `run`: seeds, budget, epochs, precision, normalize, allow_counts, data,
+            out, device, deterministic, checkpoint_every, launcher, rerun, plugins, and the launcher's own.
 
     Returns:
         A row a number and, after them, a row a claim of order, told apart by the column `kind`; the columns are the

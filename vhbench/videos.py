@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -77,6 +77,14 @@ class VideoSet:
     def subset(self, rows: np.ndarray) -> VideoSet:
         """Return the videos at these positions (int array or boolean mask), in this order."""
         return VideoSet(self._features, self._rows[rows])
+
+    def scaled(self, scaled_frames: Callable[[Frames], Frames]) -> VideoSet:
+        """Return the same videos with features that are made from these when they are read, e.g. whitened ones.
+
+        Args:
+            scaled_frames: makes them; see `vhbench.features.normalize.ScaledFrames`.
+        """
+        return VideoSet(scaled_frames(self._features), self._rows)  # type: ignore[arg-type]
 
     def arrays(self, size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Yield arrays of shape (up to `size`, frames, dim), float32; every video once, the last one may be smaller.

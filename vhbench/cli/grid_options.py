@@ -18,6 +18,10 @@ LAUNCHER_HELP = (
     "inline: one run after the other; local: several at a time on this machine, each in its own process; slurm: jobs "
     "of a cluster; or one of a package. Each has options of its own, below."
 )
+NORMALIZE_HELP = (
+    "Feature scaling, learnt on the training videos and recorded: none (as in the papers), l2 (frames of unit length), "
+    "standard (each dimension), whiten, or whiten=0.5 for half of it."
+)
 RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 
 OPTIONS = (
@@ -25,6 +29,13 @@ OPTIONS = (
     click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own."),
     click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
     click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}."),
+    click.option(
+        "--normalize",
+        metavar="NAME",
+        default="none",
+        show_default=True,
+        help=NORMALIZE_HELP,
+    ),
     options.data,
     click.option(
         "--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded."

@@ -94,6 +94,12 @@ class Scaling:
     def __init__(self, mean: np.ndarray | None = None, factor: np.ndarray | None = None, *, unit: bool = False):
         self.mean, self.factor, self.unit = mean, factor, unit
 
+    def of(self, videos: VideoSet) -> VideoSet:
+        """Return the videos with their frames scaled as they are read; the videos themselves where nothing is."""
+        if not self.unit and self.mean is None:
+            return videos
+        return videos.scaled(lambda features: ScaledFrames(features, self))
+
     def apply(self, frames: np.ndarray) -> np.ndarray:
         """Return scaled frames, float32, computed in float64: a frame's result does not depend on the others.
 

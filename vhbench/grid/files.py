@@ -77,7 +77,7 @@ def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> 
     given["set"] = {method: dict(values) for method, values in grid.params.items()}
     given |= {"data": str(data) if data else None, "plugin": [str(plugin) for plugin in plugins]}
     lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
-    return {name: value for name, value in lists.items() if value not in (None, [], {}, False)}
+    return {name: value for name, value in lists.items() if value not in (None, [], {}, False, "none")}
 
 
 def _option(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
+from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.order import measured_last
 from vhbench.plugins.registry import MethodEntry, Registry
@@ -43,6 +44,7 @@ class Grid:
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
         precision: "float32" or "bf16".
+        normalize: feature scaling: "none", "l2", "standard", "whiten" or "whiten=STRENGTH".
         allow_counts: accept files of another size than a protocol expects, and record it.
     """
 
@@ -54,6 +56,7 @@ class Grid:
     budget: str | None = None
     epochs: int | None = None
     precision: str = "float32"
+    normalize: str = "none"
     allow_counts: bool = False
 
 
@@ -65,6 +68,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
         DataError: a protocol's data are missing or faulty.
     """
     _check(grid)
+    normalize = str(Normalization.parse(grid.normalize))
     entries = _entries(grid, registry)
     params = _params(grid, registry, entries)
     cells = []
@@ -87,6 +91,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                         protocol=protocol.name,
                         version=protocol.version,
                         splits=digests,
+                        normalize=normalize,
                     )
                     cells.append(make_cell(spec, entry, protocol, splits, store, (method, name)))
     return measured_last(cells)

@@ -16,6 +16,7 @@ import numpy as np
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
+from vhbench.features.normalize import Normalization, Scaling
 from vhbench.features.placement import place, release
 from vhbench.grid.cells import Cell, recorded_since
 from vhbench.grid.related import against_in_domain, codes_from_longer, nested
@@ -191,6 +192,7 @@ class _Result:
         self.arrays: dict[str, dict[str, np.ndarray]] = {}
         self._cell = cell
         self._features: str | None = None
+        self._scaling = Scaling()
         longer = codes_from_longer(cell, store) if nested(cell) else None
         work: dict[str, Any]
         if longer:
@@ -265,6 +267,8 @@ class _Result:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses CUDA matrix products
         method = cell.entry.make(spec.bits, **spec.params)
         train = _limited(cell.splits[0].train.videos, context)
+        self._scaling = Normalization.parse(spec.normalize).learn(train)
+        train = self._scaling.of(train)
         if spec.budget["epochs"]:  # what reads the videos once or twice reads them where they lie
             train, placement = place(train, device)
             self._features = placement.text
@@ -280,7 +284,8 @@ class _Result:
         for split in self._cell.splits:
             for part in (split.query, split.database):
                 if part.digest not in codes:
-                    codes[part.digest] = _checked_codes(method, part.videos, self._cell.spec.bits)
+                    videos = self._scaling.of(part.videos)
+                    codes[part.digest] = _checked_codes(method, videos, self._cell.spec.bits)
         return codes
 
 

@@ -130,6 +130,8 @@ def _label(record: Record, also: Sequence[str] = ()) -> str:
         differences.append(record.data["budget"])
     if record.spec["precision"] != "float32":
         differences.append(record.spec["precision"])
+    if record.spec.get("normalize", "none") != "none":
+        differences.append(f"normalize {record.spec['normalize']}")
     method = str(record.spec["method"])
     return f"{method} [{', '.join(differences)}]" if differences else method
 

@@ -46,6 +46,7 @@ class RunSpec:
         protocol: the protocol's name.
         version: the protocol's version.
         splits: split name -> digests of its parts.
+        normalize: feature scaling, as `vhbench.features.normalize.Normalization` writes it.
     """
 
     method: str
@@ -57,6 +58,7 @@ class RunSpec:
     protocol: str
     version: int
     splits: Mapping[str, Mapping[str, str]]
+    normalize: str = "none"
 
     @cached_property
     def id(self) -> str:
@@ -69,8 +71,11 @@ class RunSpec:
         return f"{self.protocol}/{self.method}/{self.bits}b-s{self.seed}-{self.id[:8]}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the specification as plain JSON values."""
-        return asdict(self)
+        """Return the specification as plain JSON values; features as they are go without saying."""
+        values = asdict(self)
+        if self.normalize == "none":
+            del values["normalize"]
+        return values
 
 
 def digest_of(spec: Mapping[str, Any]) -> str:

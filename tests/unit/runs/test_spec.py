@@ -51,6 +51,7 @@ OTHER = {
     "precision": ["bf16"],
     "protocol": ["other"],
     "version": [2],
+    "normalize": ["l2", "whiten", "whiten=0.5"],
     "splits": [{"other": DIGESTS}, *({"toy": {**DIGESTS, role: "e" * 64}} for role in DIGESTS)],
 }
 

@@ -302,6 +302,7 @@ def _peculiarities(record: Record) -> list[str]:
     reasons = ["synthetic features"] if data["synthetic"] else []
     reasons += [f"budget {data['budget']}"] if data["budget"] != "paper" else []
     reasons += [f"precision {record.spec['precision']}"] if record.spec["precision"] != "float32" else []
+    reasons += [f"normalize {record.spec['normalize']}"] if "normalize" in record.spec else []
     reasons += [f"{name}={value}" for name, value in data["changed"].items()]
     for notes in data.get("data", {}).values():
         reasons += [f"data variant {name!r}" for name in notes.get("variants", ())]
