@@ -211,6 +211,8 @@ def reproduce(
     asked = Reproduction(table, given, name, _ints(bits), Path(published) if published else None)
     if asked.request.to_do and not dry_run:
         asked.request.run(Observer())
+    if not dry_run:
+        asked.rescore()
     return pd.DataFrame([line.to_json() for line in asked.lines()])
 
 

@@ -55,6 +55,8 @@ def command(
 
         with progress(len(runs.to_do)) as observer:
             runs.run(observer)
+    if not dry_run:
+        asked.rescore()
     click.echo(render_lines(asked.lines(), asked.table.title, form))
     return 0 if dry_run else _failures(runs)
 

@@ -23,7 +23,8 @@ class Ordering:
         worse: name of the other.
         protocol: where.
         bits: at which code lengths.
-        metrics: by which metrics, `map@K`.
+        metrics: by which metrics, `map@K`; `map-steadiness@K` is less the size of a gain over training in-domain: the
+            method whose score changes less wins.
         source: publication, and where in it.
         note: facts about this claim.
     """

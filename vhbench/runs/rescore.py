@@ -118,7 +118,7 @@ def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: St
 def _in_domain(record: Record, splits: Sequence[Split], scored: Scored, store: Store) -> dict[str, dict[str, Any]]:
     """Return the entry `in_domain` of a cross-data-set run; the run it names may have been rescored too."""
     entry = record.data.get("in_domain")
-    spec = RunSpec(**{field.name: record.spec[field.name] for field in fields(RunSpec)})
+    spec = RunSpec(**{field.name: record.spec[field.name] for field in fields(RunSpec) if field.name in record.spec})
     inside = in_domain_spec(spec, splits)
     if not entry or not inside:
         return {}

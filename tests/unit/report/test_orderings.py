@@ -57,13 +57,19 @@ def test_two_ways_of_running_a_method_are_refused():
 
 def test_the_papers_tables_agree_with_the_claims_read_from_them():
     """Every committed claim that rests on a table must hold for the table's own published cells."""
+    cells = [cell for cell in read_published() if cell.file == "uvvh_paper_tables"]
     printed = [
         row(cell.method, cell.bits, cell.metric, cell.value, protocol=cell.protocol, label=cell.source)
-        for cell in read_published()
-        if cell.file == "uvvh_paper_tables" and cell.metric.startswith("map@")
+        for cell in cells
+        if cell.metric.startswith("map@")
+    ]
+    printed += [
+        row(cell.method, cell.bits, "map-steadiness@20", -abs(cell.value), protocol=cell.protocol, label=cell.source)
+        for cell in cells
+        if cell.metric == "map-gain@20"
     ]
     tables = [claim for claim in read_orderings() if "Table" in claim.source]
-    assert {claim.source.rpartition(" ")[2] for claim in tables} == {"III", "IV", "V", "VI", "VII"}
+    assert {claim.source.rpartition(" ")[2] for claim in tables} == {"II", "III", "IV", "V", "VI", "VII"}
     for claim in tables:
         table = claim.source.rpartition(", ")[2]
         own = [r for r in printed if r.label.endswith(table) or f"{table}," in r.label]

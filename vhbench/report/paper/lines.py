@@ -193,9 +193,24 @@ class _Results:
         ]
         lines = {}
         for name, item in checked:  # on another protocol, a claim that the paper makes on two data sets is one
-            lines[name, replace(item.ordering, protocol="")] = _claim(name, item)
+            lines[name, replace(item.ordering, protocol="")] = self._without_verdict(_claim(name, item))
         gains = [row for row in published if row.over and self._table.in_domain]
-        return [*lines.values(), *(_direction(self.beside(row)) for row in gains)]
+        return [*lines.values(), *(self._without_verdict(_direction(self.beside(row))) for row in gains)]
+
+    def _without_verdict(self, claim: Line) -> Line:
+        """Return a claim without a verdict where a run behind it cannot bear one."""
+        if claim.status == "not measured":
+            return claim
+        methods, lengths = {claim.method, claim.over}, set(map(int, claim.bits.split()))
+        untrained = sorted({
+            record.spec["method"]
+            for record in self._done
+            if record.spec["protocol"] == claim.protocol and record.spec["method"] in methods
+            and record.spec["bits"] in lengths and record.spec["budget"]["epochs"] == 1
+        })  # fmt: skip
+        if not untrained:
+            return claim
+        return replace(claim, status=f"no verdict: one epoch of training ({', '.join(untrained)})")
 
     def _claimed_on(self, ordering: Ordering, protocol: str) -> bool:
         moved = self._protocol is not None and self._protocol not in self._table.protocols
@@ -225,7 +240,17 @@ class _Results:
         metrics = [name for name in (f"map@{k}" for k in self._table.ks) if name in recorded]
         main = {record.spec["protocol"]: next(iter(record.spec["splits"])) for record in self._done}
         found = rows(self._done, Choice(metrics=metrics)) if metrics else []
-        return [*(row for row in found if row.split == main.get(row.protocol)), *self._precisions]
+        own = [row for row in found if row.split == main.get(row.protocol)]
+        return [*own, *self._precisions, *(self._steadiness() if self._table.in_domain else ())]
+
+    def _steadiness(self) -> list[Row]:
+        """Return how little each score changes over training in-domain: less the size of the gain."""
+        return [
+            Row(line.protocol, line.protocol, line.method, line.method, int(line.bits), line.seeds,
+                line.metric.replace("gain", "steadiness"), -abs(line.ours), None, False, None)
+            for line in self.alone()
+            if line.metric.startswith(GAIN) and line.ours is not None
+        ]  # fmt: skip
 
     @cached_property
     def _precisions(self) -> list[Row]:
@@ -265,7 +290,7 @@ class _Results:
         reasons = [f"on {name}"] if name != row.protocol else []
         reasons += [self._table.doubts[name]] if name == row.protocol and name in self._table.doubts else []
         for record in records:
-            reasons += _peculiarities(record)
+            reasons += _peculiarities(record, self._table.departures)
             if record.data["method"]["fingerprint"] != self._entries[record.spec["method"]].fingerprint:
                 reasons.append("made with other source code")
         return [*dict.fromkeys(reasons), *_conventions(row, measured_as, in_database(records[0], _main(records[0])))]
@@ -296,7 +321,7 @@ def _judged(line: Line, tolerance: float, reasons: Sequence[str]) -> Line:
     return replace(line, difference=difference, tolerance=tolerance, status=status)
 
 
-def _peculiarities(record: Record) -> list[str]:
+def _peculiarities(record: Record, departures: Mapping[str, Any]) -> list[str]:
     """Return in what a run is not what the paper did, in a few words each."""
     data = record.data
     reasons = ["synthetic features"] if data["synthetic"] else []
@@ -304,6 +329,12 @@ def _peculiarities(record: Record) -> list[str]:
     reasons += [f"precision {record.spec['precision']}"] if record.spec["precision"] != "float32" else []
     reasons += [f"normalize {record.spec['normalize']}"] if "normalize" in record.spec else []
     reasons += [f"{name}={value}" for name, value in data["changed"].items()]
+    params = record.spec["params"]
+    reasons += [
+        f"{name}={value} is not the paper's"
+        for name, value in departures.items()
+        if params.get(name) == value and name not in data["changed"]
+    ]
     for notes in data.get("data", {}).values():
         reasons += [f"data variant {name!r}" for name in notes.get("variants", ())]
         reasons += [f"other number of {what}" for what in notes.get("allowed_counts", ())]

@@ -31,6 +31,7 @@ class PaperTable:
         recalls: of a figure of precision against recall, where methods are compared.
         best: of such a figure, the method claimed to be ahead of all others.
         doubts: protocol -> why a number on it can never be called reproduced.
+        departures: hyper-parameter -> the value that is not the paper's.
     """
 
     name: str
@@ -42,6 +43,7 @@ class PaperTable:
     bits: tuple[int, ...]
     ks: tuple[int, ...]
     doubts: Mapping[str, str]
+    departures: Mapping[str, Any]
     in_domain: tuple[str, ...] = ()
     recalls: tuple[float, ...] = ()
     best: str = ""
@@ -121,7 +123,7 @@ def _read_file(path: Path) -> list[PaperTable]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
-    known = {field.name for field in fields(PaperTable)} - {"name", "doubts"}
+    known = {field.name for field in fields(PaperTable)} - {"name", "doubts", "departures"}
     tables = []
     for name, entries in values.get("tables", {}).items():
         try:
@@ -130,7 +132,8 @@ def _read_file(path: Path) -> list[PaperTable]:
             typed: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()
             }
-            tables.append(PaperTable(name=name, doubts=values.get("protocols", {}), **typed))
+            common = {"doubts": values.get("protocols", {}), "departures": values.get("departures", {})}
+            tables.append(PaperTable(name=name, **common, **typed))
         except (TypeError, UsageError) as error:
             raise DataError(f"{path}, table {name}: {error}") from error
     return tables

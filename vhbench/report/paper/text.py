@@ -66,7 +66,6 @@ def _in_short(verdict: str) -> str:
 
 
 def _numbers(lines: Sequence[Line], style: str) -> str:
-    several = len({line.protocol for line in lines}) > 1
     over = any(line.over for line in lines)
     headers = ["method", "bits", "metric", "published", "ours", "difference", "status"]
     table = []
@@ -75,21 +74,20 @@ def _numbers(lines: Sequence[Line], style: str) -> str:
         cells = [line.method, line.bits, metric, _value(line, line.published) + ("?" if line.doubt else "")]
         spread = f" ± {_value(line, line.sd)}" if line.sd is not None else ""
         cells += [_value(line, line.ours) + spread, _signed(line, line.difference), line.status]
-        table.append([line.protocol, *cells] if several else cells)
-    return _table(table, ["protocol", *headers] if several else headers, style)
+        table.append([line.protocol, *cells])
+    return _table(table, ["data set", *headers], style)
 
 
 def _claims(lines: Sequence[Line], style: str) -> str:
-    several = len({line.protocol for line in lines}) > 1
     table = []
     for line in lines:
         cells = [f"{line.method} > {line.over}", line.bits, line.metric, line.status, line.source]
         if line.metric.endswith(("above", "below")):
             metric, _, sign = line.metric.rpartition(" ")
             cells[:3] = [f"{line.method}: {line.published_on} {sign} in-domain", line.bits, metric]
-        table.append([line.protocol, *cells] if several else cells)
+        table.append([line.protocol, *cells])
     headers = ["the paper claims", "bits", "by", "ours", "source"]
-    return _table(table, ["protocol", *headers] if several else headers, style)
+    return _table(table, ["data set", *headers], style)
 
 
 def _table(lines: Sequence[Sequence[str]], headers: Sequence[str], style: str) -> str:
