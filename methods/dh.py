@@ -26,15 +26,16 @@ class DH(NeuralMethod):
     is frozen, the encoder's last hidden state is the video's vector x, and three layers h_r = tanh(W_r h_(r-1) + c_r)
     with h_0 = x - mean(x) learn
 
-        1/2 |B - H|^2 - lambda_1/2 tr(H' H) + lambda_2/2 sum_r |W_r W_r' - I|^2 + lambda_3/2 sum_r (|W_r|^2 + |c_r|^2),
+        1/2 |B - H|^2 - lambda_1/2 tr(H'H)/N + lambda_2/2 sum_r |W_r W_r' - I|^2 + lambda_3/2 sum_r (|W_r|^2 + |c_r|^2),
 
-    where H is the last layer's output and B = sign(H) is held constant. Codes are sign(H).
+    where H is the last layer's output for all N training videos and B = sign(H) is held constant. Codes are sign(H).
 
     Differences from the papers, and why:
 
     - UVVH does not say whether autoencoder and hashing are trained together; frozen vectors are the plain reading.
-    - The first two terms are means over the batch, so that lambda_1 does not depend on the batch size. The paper sums
-      the first and divides the second by the videos: its lambda_1 = 100 is 1 here at 100 videos a batch.
+    - What is minimised is the objective divided by N, so that the logged loss is a video's; a batch's means stand for
+      the means over all videos. The lambdas are the paper's, so a video's variance weighs lambda_1/N: the more videos,
+      the less. A weight of 1 a video lets bits become copies of each other.
     - x is centred: the second term rewards an uncentred variance, which constant bits have too.
     - Layers of 4k, 2k and k units, none wider than the vector; the paper's sizes are for other features. W_1 starts as
       the vectors' principal directions, the later W_r as truncated identities, c_r = 0, as in the paper.
@@ -54,7 +55,7 @@ class DH(NeuralMethod):
         weight_decay: L2 term of Adam on the autoencoder (released code).
         hash_lr: Adam's learning rate for the hashing layers (a public re-implementation).
         hidden: units of the encoder and of the decoder LSTM (this project's choice).
-        variance_weight: lambda_1, see above (the paper's number, taken with a mean for its sum).
+        variance_weight: lambda_1 (paper).
         orthogonality_weight: lambda_2 (paper).
         norm_weight: lambda_3 (paper).
         start_at_mean: the autoencoder's read-out starts at the training set's mean frame, as in UVVH (this project's
@@ -76,7 +77,7 @@ class DH(NeuralMethod):
         weight_decay: float = 1e-4,
         hash_lr: float = 1e-4,
         hidden: int = 256,
-        variance_weight: float = 1.0,
+        variance_weight: float = 100.0,
         orthogonality_weight: float = 0.001,
         norm_weight: float = 0.001,
         start_at_mean: bool = True,
@@ -131,13 +132,14 @@ class DH(NeuralMethod):
         if moment.epoch < self._boundary(moment.epochs):
             return {"recon": reconstruction(videos, module.decoder(*module.encoder(videos)))}
         x = module.vectors[moment.rows.to(module.vectors.device)]
+        share = 1 / len(module.vectors)  # of the objective, which is a sum over the training videos
         with torch.autocast(x.device.type, enabled=False):  # small products; in bf16 W W' would not come close to I
             h = module.hash(x)
             return {
                 "quantization": 0.5 * (sign(h).detach() - h).square().sum(dim=1).mean(),
-                "variance": -0.5 * self.variance_weight * h.square().sum(dim=1).mean(),
-                "orthogonality": 0.5 * self.orthogonality_weight * orthogonality(module.layers),
-                "norm": 0.5 * self.norm_weight * norm(module.layers),
+                "variance": -0.5 * share * self.variance_weight * h.square().sum(dim=1).mean(),
+                "orthogonality": 0.5 * share * self.orthogonality_weight * orthogonality(module.layers),
+                "norm": 0.5 * share * self.norm_weight * norm(module.layers),
             }
 
     def codes(self, module: Network, videos: torch.Tensor) -> torch.Tensor:

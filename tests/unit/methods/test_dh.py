@@ -24,11 +24,11 @@ def seeded():
         yield
 
 
-def make(bits=3, frames=4, dim=6, hidden=5, **params) -> tuple[DH, Network]:
-    """A network in float64 whose second stage has begun on five videos with random vectors."""
+def make(bits=3, frames=4, dim=6, hidden=5, videos=5, **params) -> tuple[DH, Network]:
+    """A network in float64 whose second stage has begun on videos with random vectors."""
     method = DH(bits, hidden=hidden, **params)
     module = method.build(frames, dim).double()
-    module.register_buffer("vectors", torch.randn(5, hidden, dtype=torch.float64) + 2, persistent=False)
+    module.register_buffer("vectors", torch.randn(videos, hidden, dtype=torch.float64) + 2, persistent=False)
     module.initialise_layers()
     with torch.no_grad():
         for parameter in module.layers.parameters():
@@ -41,8 +41,8 @@ def numpy_of(tensor) -> np.ndarray:
 
 
 def test_the_objective_by_hand():
-    """Section 3.2 of the specification, with loops: the first two terms are means over the batch."""
-    method, module = make(variance_weight=0.7, orthogonality_weight=0.2, norm_weight=0.05)
+    """With loops, on a batch of 5 out of 8 training videos: the objective over all of them, divided by 8."""
+    method, module = make(videos=8, variance_weight=0.7, orthogonality_weight=0.2, norm_weight=0.05)
     terms = method.loss(module, torch.zeros(5, 4, 6, dtype=torch.float64), LAST)
     x = numpy_of(module.vectors)
     mean = x.mean(0)
@@ -50,18 +50,19 @@ def test_the_objective_by_hand():
     biases = [numpy_of(layer.bias) for layer in module.layers if isinstance(layer, nn.Linear)]
     assert [w.shape for w in weights] == [(5, 5), (5, 5), (3, 5)]
     quantization = variance = orthogonality = norm = 0.0
-    for row in x:
+    for row in x[:5]:
         h = row - mean
         for w, c in zip(weights, biases, strict=True):
             h = np.array([np.tanh(sum(w[i, j] * h[j] for j in range(len(h))) + c[i]) for i in range(len(w))])
-        quantization += 0.5 * sum(((1 if value >= 0 else -1) - value) ** 2 for value in h) / 5
-        variance -= 0.5 * 0.7 * sum(value**2 for value in h) / 5
+        quantization += 8 / 5 * 0.5 * sum(((1 if value >= 0 else -1) - value) ** 2 for value in h)
+        variance -= 8 / 5 * 0.5 * 0.7 * sum(value**2 for value in h) / 8
     for w, c in zip(weights, biases, strict=True):
         for i in range(len(w)):
             for j in range(len(w)):
                 orthogonality += 0.5 * 0.2 * (w[i] @ w[j] - (i == j)) ** 2
         norm += 0.5 * 0.05 * (sum(value**2 for value in w.flat) + sum(value**2 for value in c))
-    wanted = {"quantization": quantization, "variance": variance, "orthogonality": orthogonality, "norm": norm}
+    objective = {"quantization": quantization, "variance": variance, "orthogonality": orthogonality, "norm": norm}
+    wanted = {name: value / 8 for name, value in objective.items()}
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(wanted, rel=1e-10)
 
 
