@@ -35,8 +35,6 @@ class SSTH(NeuralMethod):
       small set 44 epochs are few steps (600 on 1,341 videos), in which steps of 1e-4 move no weight by more than 0.06:
       there `lr=1e-4` ends below LSH. 1e-3 is the code's learning rate before clipping, and learns on small sets, too.
     - No weight decay: the code's 1e-4 / 2 acts on the summed loss; on the mean it would be 4e-8 and do nothing.
-    - Where the number of videos is no multiple of the batch size, the last batch of an epoch is smaller; the code pads
-      it with zeros, which enter loss and batch norm.
     - The read-outs' biases start at the training set's mean frame, as in UVVH here (`start_at_mean`): on a small set
       most of the training would go into learning it.
     - Batch norm is as `PeepholeLSTM` says.
