@@ -37,6 +37,7 @@ class BL3(VariationalHashing):
         warmup: share of the epochs in the deterministic first stage (IV-C: 50 of 80).
         batch_size: videos a step (IV-C).
         lr: Adam's learning rate (IV-C).
+        encoder_lr_factor: the encoder's share of it (IV-C: one rate); UVVH says when less helps.
         weight_decay: L2 term of Adam (IV-C).
         kl_weight: alpha_1 of Eq. 2 in the second stage (IV-C).
         recon_weight: alpha_2 of Eq. 2 (IV-C).
@@ -60,6 +61,7 @@ class BL3(VariationalHashing):
         warmup: float = 0.625,
         batch_size: int = 256,
         lr: float = 1e-3,
+        encoder_lr_factor: float = 1.0,
         weight_decay: float = 1e-4,
         kl_weight: float = 1.0,
         recon_weight: float = 1.0,
@@ -74,6 +76,7 @@ class BL3(VariationalHashing):
         self.warmup = warmup
         self.batch_size = batch_size
         self.lr = lr
+        self.encoder_lr_factor = encoder_lr_factor
         self.weight_decay = weight_decay
         self.kl_weight = kl_weight
         self.recon_weight = recon_weight

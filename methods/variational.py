@@ -29,6 +29,7 @@ class VariationalHashing(NeuralMethod):
         kl_weight: alpha_1 of Eq. 2 in the second stage.
         recon_weight: alpha_2 of Eq. 2.
         quantization_weight: alpha_3 of Eq. 19; above 0 the decoder sees z and there is no straight-through gradient.
+        encoder_lr_factor: the encoder's learning rate is this times `lr`; `UVVH` says what for.
         start_at_mean: the decoder's last biases start at the training set's mean frame instead of 0.
     """
 
@@ -36,6 +37,7 @@ class VariationalHashing(NeuralMethod):
     kl_weight: float
     recon_weight: float
     quantization_weight: float = 0.0
+    encoder_lr_factor: float = 1.0
     start_at_mean: bool = False
 
     def prepare(self, module: Autoencoder, train: VideoSet, ctx: FitContext) -> None:
@@ -44,6 +46,14 @@ class VariationalHashing(NeuralMethod):
             mean = torch.from_numpy(mean_of(train.mean_frames()))
             with torch.no_grad():
                 module.decoder.output_bias.copy_(mean)  # type: ignore[operator]
+
+    def optimizer(self, module: Autoencoder) -> torch.optim.Optimizer:
+        """Return Adam with L2 weight decay and a group each for encoder and decoder."""
+        groups = [
+            {"params": module.encoder.parameters(), "lr": self.encoder_lr_factor * self.lr},
+            {"params": module.decoder.parameters()},
+        ]
+        return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def loss(self, module: Autoencoder, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the terms of Eq. 2, or of Eq. 19 with a quantisation weight."""

@@ -114,6 +114,30 @@ def audit(codes: np.ndarray) -> dict[str, float]:
     }
 
 
+def faults(found: dict[str, float]) -> list[str]:
+    """Say in words what an audit finds wrong with codes as a hash; nothing where they are sound.
+
+    Copies and constant bits make a code shorter than it is called. Few different codes, or one that many items share,
+    leave the ranking to chance: fewer than 100 and than a tenth of the items or of the possible codes, or a code that
+    more than a quarter of the items have.
+
+    Args:
+        found: what `audit` returns.
+    """
+    n, bits = int(found["n"]), int(found["bits"])
+    distinct, largest = int(found["distinct_codes"]), int(found["largest_bucket"])
+    said = []
+    if copies := int(found["duplicate_bits"]):
+        said.append(f"{copies} of {bits} bits are copies of another")
+    if dead := int(found["dead_bits"]):
+        said.append(f"{dead} of {bits} bits are constant")
+    if distinct < min(n, 2**bits, 1000) / 10:
+        said.append(f"{n} items have only {distinct} different codes")
+    if largest > n / 4 and bits > 3:
+        said.append(f"{largest} of {n} items share one code")
+    return said
+
+
 def _cooccurrence(codes: np.ndarray, block: int = 1 << 16) -> tuple[np.ndarray, np.ndarray]:
     """Count ones per bit, and codes where both bits of a pair are one; int64.
 

@@ -73,6 +73,33 @@ def test_audit_is_json_even_when_degenerate(case):
     assert found["distinct_codes"] + found["collisions"] == found["n"]
 
 
+SOUND = {"n": 1000, "bits": 32, "dead_bits": 0, "duplicate_bits": 0, "distinct_codes": 100, "largest_bucket": 250}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"duplicate_bits": 27}, ["27 of 32 bits are copies of another"]),
+        ({"dead_bits": 1}, ["1 of 32 bits are constant"]),
+        ({"distinct_codes": 99}, ["1000 items have only 99 different codes"]),
+        ({"n": 10_000, "distinct_codes": 100, "largest_bucket": 9}, []),
+        ({"bits": 8, "distinct_codes": 26}, []),
+        ({"bits": 8, "distinct_codes": 25}, ["1000 items have only 25 different codes"]),
+        ({"n": 100, "distinct_codes": 10, "largest_bucket": 9}, []),
+        ({"largest_bucket": 251}, ["251 of 1000 items share one code"]),
+        ({"bits": 3, "distinct_codes": 8, "largest_bucket": 400}, []),
+    ],
+)
+def test_faults_of_an_audit_in_words(change, said):
+    assert codes.faults(SOUND | change) == said
+
+
+def test_random_codes_have_no_faults():
+    for bits in (1, 4, 16, 64):
+        assert codes.faults(codes.audit(np.random.default_rng(0).random((300, bits)) < 0.5)) == []
+
+
 def test_audit_counts_in_blocks():
     bools = np.random.default_rng(1).random((70_000, 3)) < 0.5
     ones, both = codes._cooccurrence(bools, block=1000)

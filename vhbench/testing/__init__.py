@@ -14,7 +14,7 @@ from vhbench.testing.checks import CheckResult, check_method, parametrize_with_c
 from vhbench.testing.fakes import FakeMethod, make_protocol
 from vhbench.testing.rules import RULES, BrokenRule
 from vhbench.testing.subject import Subject
-from vhbench.testing.toy import toy_videos
+from vhbench.testing.toy import lopsided_videos, toy_videos
 
 __all__ = [
     "RULES",
@@ -23,6 +23,7 @@ __all__ = [
     "FakeMethod",
     "Subject",
     "check_method",
+    "lopsided_videos",
     "make_protocol",
     "parametrize_with_checks",
     "toy_videos",

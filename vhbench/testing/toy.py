@@ -39,3 +39,32 @@ def toy_videos(
     features = np.maximum(features, 0).astype(np.float32)
     features.setflags(write=False)
     return VideoSet(features), labels
+
+
+def lopsided_videos(n: int = 256, frames: int = 8, dim: int = 32, seed: int = 0) -> VideoSet:
+    """Make videos a third of whose variance lies in one direction, along which they fall into two groups.
+
+    A code all of whose bits say which group a video is in reconstructs that third and nothing else: networks that
+    learn a code by reconstruction find it first, and some never leave it. Frames have a mean squared norm of 17; the
+    other two thirds of it are spread over the other directions, falling slowly.
+
+    Args:
+        n: videos.
+        frames: frames a video.
+        dim: feature dimensions a frame.
+        seed: other seeds give other videos.
+
+    Returns:
+        The videos, float32 in read-only memory.
+    """
+    rng = np.random.default_rng([seed, n, frames, dim])
+    variances = np.arange(1, dim) ** -0.3
+    variances = np.concatenate([[1 / 3], 2 / 3 * variances / variances.sum()])
+    group = rng.permutation(np.where(np.arange(n) % 2, 1.0, -1.0))
+    video, frame = rng.standard_normal((n, 1, dim)), rng.standard_normal((n, frames, dim))
+    features = np.sqrt(0.8) * video + np.sqrt(0.2) * frame
+    features[..., 0] = (group[:, None] + 0.2 * features[..., 0]) / np.sqrt(1.04)
+    directions, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
+    features = ((features * np.sqrt(17 * variances)) @ directions.T).astype(np.float32)
+    features.setflags(write=False)
+    return VideoSet(features)

@@ -10,7 +10,7 @@ from vhbench.methods import uvvh, variational
 from vhbench.methods.layers import sign
 from vhbench.methods.uvvh import UVVH, geometry
 from vhbench.methods.variational import Autoencoder
-from vhbench.training import Moment
+from vhbench.training import Moment, NeuralMethod
 from vhbench.videos import VideoSet
 
 FIRST, LAST = Moment(0, 80), Moment(79, 80)  # of the deterministic and of the probabilistic stage
@@ -319,6 +319,32 @@ def test_a_coarse_frame_acts_on_later_frames_only(narrow, frame, first_changed):
 
 
 # encode
+
+
+def fitted(method: UVVH) -> Autoencoder:
+    train = VideoSet(np.random.default_rng(0).standard_normal((12, 8, 3)).astype(np.float32))
+    return method.fit(train, FitContext(budget=Budget(epochs=3))).module_
+
+
+@pytest.mark.parametrize("variant", [{}, {"warmup": 0.0}])
+def test_one_learning_rate_is_one_adam(narrow, variant):
+    class OneGroup(UVVH):
+        optimizer = NeuralMethod.optimizer
+
+    ours, plain = (fitted(kind(6, intermediate=7, **variant)).state_dict() for kind in (UVVH, OneGroup))
+    assert all(torch.equal(value, plain[name]) for name, value in ours.items())
+
+
+def test_the_encoder_can_be_slower_than_the_decoder(narrow):
+    """Adam's first step moves every weight by its learning rate."""
+    method, module = make(lr=1e-2, encoder_lr_factor=0.1, weight_decay=0.0)
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    sum(method.loss(module, videos(), LAST).values()).backward()
+    method.optimizer(module).step()
+    for name, p in module.named_parameters():
+        moved = (p.detach() - before[name]).abs().max().item()
+        if p.grad is not None and p.grad.abs().max() > 1e-6:  # below, Adam's epsilon shortens the step
+            assert moved == pytest.approx(1e-3 if name.startswith("encoder.") else 1e-2, rel=1e-2), name
 
 
 def test_encode_refuses_other_shapes(narrow):
