@@ -50,8 +50,9 @@ def command(
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     results = rescore_runs(
-        Registry(), store, Choice(methods=methods, bits=bits), protocols=protocols, ks=ks, data=data, heard=_say
-    )
+        Registry(), store, Choice(methods=methods, bits=bits), protocols=protocols, ks=ks, data=data, heard=_say,
+        say=lambda text: click.echo(text, err=True),
+    )  # fmt: skip
     if unfinished := sum(record.status != "done" for record in records):
         click.echo(f"not rescored: {unfinished} failed or skipped runs (vhbench status)", err=True)
     if not results:

@@ -23,8 +23,10 @@ from vhbench.grid.related import against_in_domain, codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plugins.launcher import Launcher
 from vhbench.runs.record import CODES, CURVES, PER_QUERY, SCHEMA, TRACEBACK, Record
+from vhbench.runs.references import keep_references
 from vhbench.runs.spec import budget_name
 from vhbench.runs.store import RunFolder, Store
+from vhbench.runs.warnings import all_warnings, steps_of
 from vhbench.system import environment
 from vhbench.version import __version__
 from vhbench.videos import VideoSet
@@ -137,8 +139,23 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
             return None
         observer.started(cell)
         record = _attempt(cell, folder, store, settings, observer)
+        if record.status == "done":
+            for text in all_warnings(record):
+                observer.said(f"mind: {text}", cell)
+            _keep_references(cell, store, settings, observer)
         observer.finished(cell, record)
         return record
+
+
+def _keep_references(cell: Cell, store: Store, settings: Settings, observer: Observer) -> None:
+    """Keep the reference scores of a run's splits; a failure is said and harms no run."""
+    device = environment.resolve_device(settings.device)
+    try:
+        keep_references(
+            store.root, cell.protocol, cell.splits, cell.protocol.ks, device, lambda text: observer.said(text, cell)
+        )
+    except Exception as error:
+        observer.said(f"no chance, cosine and attainable scores: {_reason(error)}", cell)
 
 
 def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | None:
@@ -193,12 +210,13 @@ class _Result:
         self._cell = cell
         self._features: str | None = None
         self._scaling = Scaling()
+        self._epochs: int | None = None
         longer = codes_from_longer(cell, store) if nested(cell) else None
         work: dict[str, Any]
         if longer:
             source, codes = longer
             observer.said(f"its codes are the first {cell.spec.bits} bits of those of {source.spec['bits']} bits", cell)
-            work = {name: source.data.get(name) for name in ("timing", "memory", "learnt_numbers")}
+            work = {name: source.data.get(name) for name in ("timing", "memory", "steps", "learnt_numbers")}
             work["cut_from"] = {"id": source.data["id"], "bits": source.spec["bits"]}
         else:
             codes, work = self._work(folder, settings, device, observer)
@@ -216,6 +234,7 @@ class _Result:
         self.record: dict[str, Any] = {
             "scores": scored.scores,
             "audit": scored.audit,
+            "chance": scored.chance,
             "queries": scored.queries,
             "memory": environment.peak_memory(device),
             **work,
@@ -240,7 +259,8 @@ class _Result:
         encode_s = time.perf_counter() - fitted
         videos = sum(len(array) for array in codes.values())
         timing = {"fit_s": fitted - started, "encode_s": encode_s, "videos_per_s": videos / encode_s}
-        return codes, {"timing": timing, "learnt_numbers": _learnt_numbers(method)}
+        steps = steps_of(self._cell.spec.to_json(), len(self._cell.splits[0].train.videos), self._epochs)
+        return codes, {"timing": timing, "steps": steps, "learnt_numbers": _learnt_numbers(method)}
 
     def _check_unchanged(self) -> None:
         for split in self._cell.splits:
@@ -252,6 +272,7 @@ class _Result:
         def report(epoch: Epoch) -> None:
             self._check_unchanged()
             folder.log_epoch(epoch)
+            self._epochs = epoch.total
             observer.epoch(cell, epoch)
 
         context = FitContext(

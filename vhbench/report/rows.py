@@ -138,7 +138,8 @@ def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, 
     by_seed = {record.spec["seed"]: record.scores.get(key) for record in group.records}
     values = [value for value in by_seed.values() if value is not None]
     counts = first.data["queries"][split]
-    dropped = metric.endswith("self=drop]")
+    named = Metric.parse(metric)
+    scored = "total" if named.empty == "zero" else "scored_without_self" if named.self_match == "drop" else "scored"
     return Row(
         protocol=group.protocol,
         split=split,
@@ -150,7 +151,7 @@ def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, 
         value=statistics.fmean(values) if values else None,
         sd=statistics.stdev(values) if len(values) > 1 else None,
         synthetic=bool(first.data["synthetic"]),
-        queries=counts["scored_without_self"] if dropped else counts["scored"],
+        queries=counts[scored],
         stale=any(is_stale(record, sources) for record in group.records),
     )
 
@@ -188,7 +189,9 @@ def _check_recorded(
 def _rescoring(metric: Metric, ks: set[int], alike: Sequence[Group]) -> str:
     """Say how a metric that is not recorded at these K can be had, where rescoring adds it."""
     inside = any(in_database(group.records[0], split) for group in alike for split in group.spec["splits"])
-    if metric not in record_metrics([metric.k or 1], inside):
+    counts = [group.records[0].data["queries"][split] for group in alike for split in group.spec["splits"]]
+    empty = any(entry["scored"] < entry.get("total", 0) for entry in counts)
+    if metric not in record_metrics([metric.k or 1], inside, empty):
         return ""
     given = "" if metric.k is None or metric.k in ks else f" --ks {','.join(map(str, sorted({*ks, metric.k})))}"
     return f" `vhbench rescore{given}` adds it from the stored codes."

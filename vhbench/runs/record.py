@@ -171,7 +171,7 @@ def read_record(path: Path) -> Record:
     except OSError as error:
         raise read_error(path, error) from error
     try:
-        data = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+        data = json.loads(text.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DamagedError(path, "not JSON" if text.strip(b"\0") else "empty") from error
     if isinstance(data, dict):
@@ -214,7 +214,8 @@ def _digest_of(spec: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _refuse(constant: str) -> None:
+def refuse_constant(constant: str) -> None:
+    """Refuse NaN and infinity, which JSON has not: `parse_constant` of `json.loads`."""
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -252,12 +253,13 @@ def _has_scores(data: Mapping[str, Any]) -> bool:
     queries = [data["queries"].get(split) for split in data["spec"]["splits"]]
     return (
         all(METRIC.fullmatch(name) for name in data["scores"])
-        and all(value is None or _is_number(value) for value in data["scores"].values())
+        and all(value is None or is_number(value) for value in data["scores"].values())
         and bool(queries)
-        and all(isinstance(counts, dict) and _is_number(counts.get("scored")) for counts in queries)
+        and all(isinstance(counts, dict) and is_number(counts.get("scored")) for counts in queries)
         and isinstance(data["environment"].get("finished"), str)
     )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Say whether a JSON value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,6 +18,7 @@ from vhbench.protocol import Protocol, Split
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.in_domain import gains, in_domain_spec
 from vhbench.runs.record import CURVES, PER_QUERY, RECORD, Record, read_record
+from vhbench.runs.references import keep_references
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store, hold_run
 from vhbench.runs.stored_codes import check_data, codes_by_part
@@ -61,8 +62,11 @@ def rescore_runs(
     ks: Sequence[int] = (),
     data: Path | None = None,
     heard: Callable[[Rescored], None] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> list[Rescored]:
     """Compute the scores, audits, curves and per-query AP of finished runs from their codes, and record them.
+
+    The reference scores of their splits are kept too where there are none yet.
 
     A run keeps its record until the new one is complete; one that cannot be rescored is left as it was.
 
@@ -74,6 +78,7 @@ def rescore_runs(
         ks: the K to record; empty: each protocol's own.
         data: the data folder.
         heard: called with each run's result as soon as it is there.
+        say: told when something takes long.
 
     Returns:
         A result a run; cross-data-set runs after those that they are measured against.
@@ -94,6 +99,9 @@ def rescore_runs(
         result = _rescore(run, protocol, opened[protocol.name], store, tuple(ks) or protocol.ks)
         heard(result)
         results.append(result)
+    for name, splits in opened.items():
+        if any(not result.problem for result in results if result.record.spec["protocol"] == name):
+            keep_references(store.root, found[name], splits, tuple(ks) or found[name].ks, say=say)
     return results
 
 
@@ -141,6 +149,7 @@ def _write(record: Record, scored: Scored, entries: Mapping[str, Any]) -> Record
         **record.data,
         "scores": scored.scores,
         "audit": scored.audit,
+        "chance": scored.chance,
         "queries": scored.queries,
         "timing": {**record.data["timing"], "score_s": scored.seconds},
         **entries,

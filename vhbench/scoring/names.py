@@ -17,6 +17,9 @@ KINDS = tuple(dict.fromkeys(form.partition("@")[0] for form in METRICS))
 DENOMINATORS = ("k", "min", "hits", "r")
 TIES = ("expected", "best", "worst", "index")
 SELF_MATCHES = ("keep", "drop")
+EMPTIES = ("skip", "zero")
+REFERENCES = {"chance": "chance", "cosine": "cosine of mean frames (float)", "attainable": "attainable"}
+"""What scores are held against (`vhbench.scoring.references`): key -> name in tables."""
 RADIUS = 2  # the one that the field reports
 
 _FORM = re.compile(
@@ -55,6 +58,8 @@ class Metric:
             or last) or `index` (database order; the only one for which den=hits is defined).
         self_match: `keep` or `drop` the database item that is the query itself.
         radius: Hamming radius within which items count; None for a metric without one.
+        empty: what becomes of a query without a relevant item: `skip` leaves it out of the mean, `zero` counts it as 0,
+            as released code does. The full name says so only where it is `zero`.
 
     Raises:
         UsageError: there is no such metric, or a value does not exist or does not go with the others.
@@ -66,6 +71,7 @@ class Metric:
     ties: str = "expected"
     self_match: str = "keep"
     radius: int | None = None
+    empty: str = "skip"
 
     def __post_init__(self) -> None:
         options = self.definition.options
@@ -81,6 +87,7 @@ class Metric:
         if "ties" not in options and self.ties != "expected":
             raise UsageError(f"{self.name} has no option 'ties': it is the same for every order of tied items.")
         _check("self match", self.self_match, SELF_MATCHES)
+        _check("treatment of queries without a relevant item", self.empty, EMPTIES)
         if self.den == "hits" and self.ties != "index":
             raise UsageError(f"den=hits is defined for ties=index only, not for ties={self.ties}.")
 
@@ -96,7 +103,10 @@ class Metric:
 
     def __str__(self) -> str:
         values = {"den": self.den, "ties": self.ties, "self": self.self_match}
-        return f"{self.name}[{','.join(f'{option}={values[option]}' for option in self.definition.options)}]"
+        named = [f"{option}={values[option]}" for option in self.definition.options]
+        if self.empty != "skip":
+            named.append(f"empty={self.empty}")
+        return f"{self.name}[{','.join(named)}]"
 
     @classmethod
     def parse(cls, text: str, convention: str = "literature", in_database: bool = True) -> Metric:
@@ -116,14 +126,16 @@ class Metric:
             raise UsageError(f"Cannot read metric {text!r}: {_advice('map')}.")
         kind, k, radius = match["kind"], *(int(match[cut]) if match[cut] else None for cut in ("k", "radius"))
         defaults = {"den": preset.den, "ties": preset.ties, "self": preset.self_match if in_database else "keep"}
-        options = {name: defaults[name] for name in _define(kind, k, radius).options}
+        options = {name: defaults[name] for name in _define(kind, k, radius).options} | {"empty": "skip"}
         for option in filter(None, (part.strip() for part in (match["options"] or "").split(","))):
             name, equals, value = (part.strip() for part in option.partition("="))
             _check("metric option", name, options)
             if not equals:
                 raise UsageError(f"Metric option {name!r} in {text!r} has no value: write {name}=...")
             options[name] = value
-        return cls(kind, k, options.get("den"), options.get("ties", "expected"), options["self"], radius)
+        return cls(
+            kind, k, options.get("den"), options.get("ties", "expected"), options["self"], radius, options["empty"]
+        )
 
 
 def find_convention(name: str) -> Convention:
@@ -131,15 +143,17 @@ def find_convention(name: str) -> Convention:
     return CONVENTIONS[_check("convention", name, CONVENTIONS)]
 
 
-def record_metrics(ks: Iterable[int], in_database: bool) -> list[Metric]:
+def record_metrics(ks: Iterable[int], in_database: bool, empty: bool = False) -> list[Metric]:
     """List what every run record stores.
 
-    For each K the metrics with a cut-off rank, then the others, each in every preset; map also with ties=best and
-    ties=worst in the literature's (what tie order could make of it).
+    For each K the metrics with a cut-off rank, then the others, each in every preset; map in the literature's also with
+    ties=best and ties=worst (what tie order could make of it), where queries sit in the database with self=drop (as the
+    UVVH paper has it on YFCC), and where some queries have no relevant item with empty=zero (as released code has it).
 
     Args:
         ks: cut-off ranks.
         in_database: whether queries sit in the database.
+        empty: whether some queries have no relevant item.
     """
     names = []
     for k in ks:
@@ -149,7 +163,8 @@ def record_metrics(ks: Iterable[int], in_database: bool) -> list[Metric]:
     for name in names:
         metrics += [Metric.parse(name, convention, in_database) for convention in CONVENTIONS]
         if name.startswith("map@"):
-            metrics += [Metric.parse(f"{name}[ties={ties}]") for ties in ("best", "worst")]
+            also = ["ties=best", "ties=worst", *["self=drop"] * in_database, *["empty=zero"] * empty]
+            metrics += [Metric.parse(f"{name}[{option}]") for option in also]
     return list(dict.fromkeys(metrics))
 
 

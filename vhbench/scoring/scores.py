@@ -66,7 +66,8 @@ class Scores:
     """Scores of one ranking. `evaluate` makes them; `Scores(counts)` does from counts added up over shards.
 
     Queries without any relevant item (after the self match is dropped, where it is) have no score: they are NaN per
-    query and left out of every mean; `n_scored` counts the others. A mean over no query is NaN.
+    query and left out of every mean; `n_scored` counts the others. A mean over no query is NaN. A metric named with
+    empty=zero counts them as 0 instead.
 
     Methods take `ties`, the order of items at equal distance where it matters: `expected` (mean over all orders;
     McSherry & Najork 2008), `best`, `worst` (relevant ones first or last), `index` (database order); and `self_match`:
@@ -152,7 +153,7 @@ class Scores:
         return self.value(Metric("precision", None, None, "expected", self_match, radius))
 
     def per_query(self, metric: Metric | str) -> np.ndarray:
-        """Return a metric of each query; float64, shape (queries,), NaN for queries without a relevant item.
+        """Return a metric of each query; float64, shape (queries,), NaN (or 0) for queries without a relevant item.
 
         Args:
             metric: a Metric, or a name whose missing options are the literature's. Errors as for `ap`.
@@ -161,18 +162,22 @@ class Scores:
             metric = Metric.parse(metric, in_database=self.in_database)
         total = self.n_relevant(metric.self_match).astype(np.float64)
         values = self._by_formula(metric) if metric.definition.formula else self._from_top_k(metric, total)
-        values[total == 0] = np.nan
+        values[total == 0] = 0.0 if metric.empty == "zero" else np.nan
         return values
 
     def value(self, metric: Metric | str) -> float:
-        """Return the mean of a metric over the queries that have a relevant item. Arguments as for `per_query`."""
+        """Return the mean of `per_query` over the queries that have a value. Arguments as there."""
         values = self.per_query(metric)
         scored = values[~np.isnan(values)]
         return float(scored.mean()) if len(scored) else float("nan")
 
+    def metrics(self) -> list[Metric]:
+        """List what every run record stores, for the K of `ks` (`record_metrics`)."""
+        return record_metrics(self.ks, self.in_database, self.n_scored() < self.n_queries)
+
     def record(self) -> dict[str, float]:
-        """Return what every run record stores: full metric name -> value, for the K of `ks` (`record_metrics`)."""
-        return {str(metric): self.value(metric) for metric in record_metrics(self.ks, self.in_database)}
+        """Return what every run record stores: full metric name -> value."""
+        return {str(metric): self.value(metric) for metric in self.metrics()}
 
     def precision_recall(self, by: str = "rank", self_match: str = "keep") -> pd.DataFrame:
         """Return the precision-recall curve, averaged over the queries that have a relevant item.

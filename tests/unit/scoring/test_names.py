@@ -52,9 +52,10 @@ def test_the_metrics_of_a_record_are_those_of_its_main_split_that_this_version_k
     assert [str(metric) for metric in recorded_metrics(names)] == [names[0], "mrr[ties=expected,self=keep]"]
 
 
+@pytest.mark.parametrize("empty", [True, False])
 @pytest.mark.parametrize("in_database", [True, False])
-def test_every_recorded_name_reads_back_as_itself(in_database):
-    metrics = record_metrics((5, 20), in_database)
+def test_every_recorded_name_reads_back_as_itself(in_database, empty):
+    metrics = record_metrics((5, 20), in_database, empty)
     assert len(set(metrics)) == len(metrics)
     for metric in metrics:
         for convention in CONVENTIONS:
@@ -68,6 +69,7 @@ def test_the_record_holds_both_presets_the_bounds_of_map_and_one_number_for_what
         "map@20[den=min,ties=expected,self=drop]",
         "map@20[den=k,ties=best,self=keep]",
         "map@20[den=k,ties=worst,self=keep]",
+        "map@20[den=k,ties=expected,self=drop]",
         "precision@20[ties=expected,self=keep]",
         "precision@20[ties=expected,self=drop]",
         "recall@20[ties=expected,self=keep]",
@@ -86,9 +88,18 @@ def test_the_record_holds_both_presets_the_bounds_of_map_and_one_number_for_what
     ]  # fmt: skip
 
 
+def test_what_becomes_of_queries_without_a_relevant_item_is_named_only_where_it_is_not_the_default():
+    assert str(Metric.parse("map@20[empty=skip]")) == "map@20[den=k,ties=expected,self=keep]"
+    zero = "map@20[den=k,ties=expected,self=keep,empty=zero]"
+    assert str(Metric.parse("map@20[empty=zero]")) == zero
+    assert zero in map(str, record_metrics([20], False, empty=True))
+    assert str(Metric.parse("precision@r2[empty=zero]")) == "precision@r2[self=keep,empty=zero]"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("map@20[empty=0]", "Unknown treatment of queries without a relevant item '0'"),
         ("mapp@20", "Unknown metric 'mapp': did you mean 'map'"),
         ("map", "write it like map@20"),
         ("map@-1", "write it like map@20"),
