@@ -15,6 +15,7 @@ from vhbench.plugins.registry import Registry
 from vhbench.report.comparison import comparison, draw
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
+from vhbench.runs.references import read_references
 from vhbench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def compare(
     baseline: str | None = None,
     significance: bool = False,
     published: bool = False,
+    references: bool = False,
     pr: Path | str | None = None,
     map_file: Path | str | None = None,
     out: Path | str = "results",
@@ -139,6 +141,7 @@ def compare(
         baseline: test every method against this one.
         significance: test all pairs of methods.
         published: add other people's numbers for the same protocol.
+        references: add chance, the cosine of mean frames and what is attainable; figures show them anyway.
         pr: file to draw precision-recall curves into; .pdf, .svg or .png.
         map_file: file to draw mAP@K into, against K and against the code length.
         out: results folder.
@@ -160,14 +163,16 @@ def compare(
     for path in filter(None, figures):
         check_path(path)
     records, problems = Store(out).records()
-    for problem in problems:
+    kept, faults = read_references(Path(out))
+    for problem in [*problems, *faults]:
         log.warning("left out: %s", problem)
     choice = Choice(_texts(protocol), _texts(method), _ints(bits), _texts(metric), convention)
     found = comparison(
-        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
-    )
+        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,
+        references=kept if references else (),
+    )  # fmt: skip
     if found:
-        draw(records, choice, *figures)
+        draw(records, choice, *figures, kept)
     return pd.DataFrame([row.to_json() for row in found])
 
 

@@ -13,6 +13,7 @@ from vhbench.report.comparison import comparison, draw
 from vhbench.report.figures import check_path
 from vhbench.report.tables import FORMATS, render_rows
 from vhbench.runs.groups import Choice
+from vhbench.runs.references import read_references
 from vhbench.runs.store import Store
 
 FIGURE = click.Path(dir_okay=False, path_type=Path)
@@ -37,6 +38,11 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
 )
 @click.option("--significance", is_flag=True, help="Test all pairs of methods and mark which ones each is better than.")
 @click.option("--published", is_flag=True, help="Show other people's numbers for the same protocol beside ours.")
+@click.option(
+    "--references/--no-references", default=None,
+    help="Show chance, the cosine of mean frames and what is attainable; by default in tables and figures, but not in "
+    "csv and json.",
+)  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
     "--pr", type=FIGURE, metavar="FILE", help="Draw precision-recall curves, by rank and by radius; .pdf, .svg, .png."
@@ -56,6 +62,7 @@ def command(
     baseline: str | None,
     significance: bool,
     published: bool,
+    references: bool | None,
     form: str,
     pr: Path | None,
     map_file: Path | None,
@@ -65,23 +72,29 @@ def command(
     """Print finished runs as a table: methods down, code lengths across, mean over seeds with standard deviation.
 
     Tests are paired sign-flip tests over queries of AP averaged over seeds, at a level of 0.05 after Holm's correction
-    over all tests of a column. A dagger marks methods whose source has changed since a run was made.
+    over all tests of a column. A dagger marks methods whose source has changed since a run was made, an exclamation
+    mark numbers to mistrust: the notes say why.
     """
     for path in filter(None, (pr, map_file)):
         check_path(path)
     records, problems = Store(out).records()
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
+    kept, problems = read_references(out) if references is not False else ([], [])
+    for problem in problems:
+        click.echo(f"left out: {problem}", err=True)
     names = [name.strip() for text in metrics for name in BETWEEN_METRICS.split(text)]
     choice = Choice(protocols, methods, bits, names, convention)
+    shown = kept if references or form not in ("csv", "json") else []
     table = comparison(
-        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins
-    )
+        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,
+        references=shown,
+    )  # fmt: skip
     if table or form in ("csv", "json"):
         click.echo(render_rows(table, form))
     elif any(record.status == "done" for record in records):
         click.echo("No finished run is of this protocol, method and code length at once.", err=True)
-    for file in draw(records, choice, pr, map_file) if table else ():
+    for file in draw(records, choice, pr, map_file, kept) if table else ():
         click.echo(f"wrote {file}", err=True)
     unfinished = [record for record in records if record.status != "done"]
     if unfinished:

@@ -17,15 +17,18 @@ from vhbench.cli.launching import LaunchingCommand
 from vhbench.cli.status import note_of
 from vhbench.cli.words import duration
 from vhbench.errors import UsageError
-from vhbench.grid.cells import Cell
+from vhbench.grid.cells import Cell, changed_params
 from vhbench.grid.files import GridFile, read_grid_file
 from vhbench.grid.order import Estimates
 from vhbench.grid.request import request
 from vhbench.grid.survey import unfinished
+from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
-from vhbench.runs.groups import Choice
+from vhbench.runs.groups import Choice, groups
 from vhbench.runs.record import RECORD, Record
+from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
+from vhbench.runs.warnings import steps_of
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -124,7 +127,8 @@ def _report(cells: Sequence[Cell], store: Store) -> int:
     from vhbench.report.tables import render_rows
 
     records = [record for cell in cells if (record := store.read(cell.spec))]
-    if table := _rows(cells, [record for record in records if record.status == "done"]):
+    kept, _ = read_references(store.root)
+    if table := _rows(cells, [record for record in records if record.status == "done"], kept):
         click.echo(render_rows(table, "table"))
         click.echo(f"\nRecorded in {store.root}; more: vhbench compare --out {shlex.quote(str(store.root))}", err=True)
     failed = [record for record in records if record.status == "failed"]
@@ -138,7 +142,7 @@ def _report(cells: Sequence[Cell], store: Store) -> int:
     return 1 if failed else 0
 
 
-def _rows(cells: Sequence[Cell], done: Sequence[Record]) -> list[Row]:
+def _rows(cells: Sequence[Cell], done: Sequence[Record], kept: Sequence[KeptReferences]) -> list[Row]:
     """Return each protocol's map@20, or at the K nearest to 20 that it reports; methods in the order asked for."""
     found = []
     for protocol in {cell.protocol.name: cell.protocol for cell in cells}.values():
@@ -146,7 +150,8 @@ def _rows(cells: Sequence[Cell], done: Sequence[Record]) -> list[Row]:
         known = {record.spec["method"] for record in records}
         methods = tuple(dict.fromkeys(cell.spec.method for cell in cells if cell.spec.method in known))
         k = min(protocol.ks, key=lambda k: abs(k - 20))
-        found += rows(records, Choice(methods=methods, metrics=(f"map@{k}",)))
+        choice = Choice(methods=methods, metrics=(f"map@{k}",))
+        found += with_references(rows(records, choice), groups(records, choice), kept)
     return found
 
 
@@ -162,6 +167,8 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
             cell.spec.bits,
             cell.spec.seed,
             cell.spec.budget["epochs"] or "-",
+            steps_of(cell.spec.to_json(), len(cell.splits[0].train.videos)) or "-",
+            ", ".join(f"{name}={value}" for name, value in changed_params(cell).items()) or "-",
             _estimate(chosen[cell.spec.id]) if cell.spec.id in chosen else "-",
             _state(cell, store),
             "run" if cell.spec.id in chosen else "keep",
@@ -169,7 +176,9 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
         for cell in cells
     ]
     table = tabulate(
-        lines, ["protocol", "method", "bits", "seed", "epochs", "time", "state", "plan"], disable_numparse=[5]
+        lines,
+        ["protocol", "method", "bits", "seed", "epochs", "steps", "changed", "time", "state", "plan"],
+        disable_numparse=[6, 7],
     )
     known = [seconds for seconds in chosen.values() if seconds is not None]
     total = f"{len(wanted)} of {len(cells)} runs to do"

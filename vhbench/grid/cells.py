@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from vhbench.plugins.registry import MethodEntry
 from vhbench.protocol import Protocol, Split
@@ -77,3 +78,9 @@ def _state(record: Record, entry: MethodEntry) -> str:
     if record.status != "done":
         return record.status
     return "done" if record.data.get("method", {}).get("fingerprint") == entry.fingerprint else "stale"
+
+
+def changed_params(cell: Cell) -> dict[str, Any]:
+    """Return the hyper-parameters of a run that differ from their defaults."""
+    values = cell.spec.params
+    return {name: values[name] for name, parameter in cell.entry.params.items() if values[name] != parameter.default}

@@ -18,7 +18,7 @@ from vhbench.codes import pack
 from vhbench.errors import MethodError, StoreError, VhbenchError
 from vhbench.features.normalize import Normalization, Scaling
 from vhbench.features.placement import place, release
-from vhbench.grid.cells import Cell, recorded_since
+from vhbench.grid.cells import Cell, changed_params, recorded_since
 from vhbench.grid.related import against_in_domain, codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plugins.launcher import Launcher
@@ -331,7 +331,7 @@ def _base_record(cell: Cell) -> dict[str, Any]:
         "budget": budget_name(spec.budget["epochs"], spec.budget["videos"], spec.params.get("epochs")),
         "synthetic": cell.protocol.synthetic or any(split.synthetic for split in cell.splits),
         "data": {split.name: dict(split.notes) for split in cell.splits},
-        "changed": {name: spec.params[name] for name, p in cell.entry.params.items() if spec.params[name] != p.default},
+        "changed": changed_params(cell),
         "method": {"origin": cell.entry.origin, "fingerprint": cell.entry.fingerprint},
         "vhbench": __version__,
     }

@@ -9,10 +9,12 @@ from pathlib import Path
 from vhbench.plugins.registry import Registry
 from vhbench.report.beside import with_published
 from vhbench.report.published import read_published
+from vhbench.report.references import chance_levels, with_references
 from vhbench.report.rows import Row, rows
 from vhbench.report.significance import with_statistics
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.record import Record
+from vhbench.runs.references import KeptReferences
 from vhbench.scoring import Metric
 
 USUAL_K = 20
@@ -29,6 +31,7 @@ def comparison(
     significance: bool = False,
     published: bool = False,
     plugins: Sequence[Path | str] = (),
+    references: Sequence[KeptReferences] = (),
 ) -> list[Row]:
     """Return the rows of a comparison; what could not be done is logged as a warning.
 
@@ -40,6 +43,7 @@ def comparison(
         significance: test all pairs of rows.
         published: add published numbers of the same protocol.
         plugins: Python files with further methods, for telling which runs are stale.
+        references: what the numbers are held against, added as rows.
 
     Raises:
         UsageError: a name or code length that no record has, a metric that none has recorded, or an impossible test.
@@ -49,7 +53,9 @@ def comparison(
     found = rows(records, choice, sources)
     for protocol, differs in {row.protocol: row.differs for row in found if row.differs}.items():
         log.warning("%s is not put together with other data of its name: %s", protocol, differs)
-    found = with_statistics(found, groups(records, choice), ci=ci, baseline=baseline, pairs=significance)
+    alike = groups(records, choice)
+    found = with_statistics(found, alike, ci=ci, baseline=baseline, pairs=significance)
+    found = with_references(found, alike, references)
     if not published:
         return found
     beside = with_published(found, read_published(), choice.methods)
@@ -58,7 +64,13 @@ def comparison(
     return beside
 
 
-def draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: Path | None) -> list[Path]:
+def draw(
+    records: Sequence[Record],
+    choice: Choice,
+    pr: Path | None,
+    map_file: Path | None,
+    references: Sequence[KeptReferences] = (),
+) -> list[Path]:
     """Draw the figures that were asked for and return the files written; errors as for `report.curves` and `.figures`.
 
     Args:
@@ -66,12 +78,14 @@ def draw(records: Sequence[Record], choice: Choice, pr: Path | None, map_file: P
         choice: which curves; the K of the first metric that has one is that of mAP against code length.
         pr: file for precision-recall curves, or None.
         map_file: file for mAP@K, or None.
+        references: what the runs are held against, drawn as thin lines.
     """
     from vhbench.report.curves import map_curves, pr_curves
     from vhbench.report.figures import draw_map, draw_pr
 
-    files = draw_pr(pr_curves(records, choice), pr) if pr else []
+    levels = chance_levels(records, choice, references)
+    files = draw_pr(pr_curves(records, choice), pr, levels) if pr else []
     if map_file:
         ks = [metric.k for metric in map(Metric.parse, choice.metrics) if metric.k]
-        files += draw_map(map_curves(records, choice), map_file, ks[0] if ks else USUAL_K)
+        files += draw_map(map_curves(records, choice, references), map_file, ks[0] if ks else USUAL_K)
     return files

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vhbench.report.references import with_references
 from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import CURVES, DamagedError, Record
+from vhbench.runs.references import KeptReferences
 from vhbench.scoring import Metric, recorded_metrics
 
 if TYPE_CHECKING:
@@ -41,12 +43,13 @@ def pr_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def map_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
+def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[KeptReferences] = ()) -> pd.DataFrame:
     """Return mAP@K for every K that the runs have recorded, averaged over seeds.
 
     Args:
         records: runs of any status; only "done" ones count.
         choice: which protocols, methods and code lengths, and by which convention; its metrics play no part.
+        references: what the runs are held against, added as further methods.
 
     Returns:
         A row a point: protocol, split, method, label, bits, seeds (how many), synthetic, metric, k, value, sd.
@@ -56,9 +59,11 @@ def map_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
     """
     import pandas as pd
 
-    recorded = [metric for group in groups(records, choice) for metric in recorded_metrics(group.records[0].scores)]
+    alike = groups(records, choice)
+    recorded = [metric for group in alike for metric in recorded_metrics(group.records[0].scores)]
     metrics = [f"map@{k}" for k in sorted({metric.k for metric in recorded if metric.kind == "map" and metric.k})]
     found = rows(records, replace(choice, metrics=metrics)) if metrics else []
+    found = with_references(found, alike, references)
     return pd.DataFrame(
         {
             "protocol": row.protocol,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from vhbench.errors import UsageError
+from vhbench.scoring.names import REFERENCES
 from vhbench.system.files import atomic_write
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ ENDINGS = (".pdf", ".svg", ".png")
 PANEL = 3.2  # inches
 MARKERS = "osDv^<>pPX*"
 PER_SPLIT = ["protocol", "split"]
+REFERENCE_LINES = {"chance": ":", "cosine": "--", "attainable": "-."}
+NO_LEVELS: Mapping[tuple[str, str], float] = MappingProxyType({})
 LOOK: dict[Any, Any] = {
     "font.size": 8,
     "svg.hashsalt": "vhbench",
@@ -49,12 +53,13 @@ def check_path(path: Path) -> None:
 
 
 @_with_look
-def draw_pr(curves: pd.DataFrame, path: Path) -> list[Path]:
+def draw_pr(curves: pd.DataFrame, path: Path, levels: Mapping[tuple[str, str], float] = NO_LEVELS) -> list[Path]:
     """Draw precision against recall (UVVH paper, Fig. 5): a column a code length, one row by rank and one by radius.
 
     Args:
         curves: as `report.curves.pr_curves` returns them.
         path: where to; ends in .pdf, .svg or .png.
+        levels: protocol and split -> precision of a random order, drawn as a thin line.
 
     Returns:
         The files written: the figure and its data.
@@ -73,6 +78,8 @@ def draw_pr(curves: pd.DataFrame, path: Path) -> list[Path]:
             panel = part[(part["bits"] == bits) & (part["by"] == by)]
             for label, curve in panel.groupby("label", sort=False):
                 _line(axis, str(label), curve["method"].iloc[0], curve["recall"], curve["precision"])
+            if (level := levels.get(name)) is not None:
+                axis.axhline(level, label=REFERENCES["chance"], **style("chance"))
             _finish(axis, f"{_title(name, part)}\n{bits} bits, by {by}", "recall", "precision")
             axis.set_xlim(0, 1)
     self_matches = " and ".join(curves["self"].unique())
@@ -117,6 +124,8 @@ def draw_map(curves: pd.DataFrame, path: Path, k: int) -> list[Path]:
 
 def style(method: str) -> dict[str, Any]:
     """Return a method's colour, marker and line, the same in every figure."""
+    if method in REFERENCE_LINES:
+        return {"color": "#999999", "marker": "", "linestyle": REFERENCE_LINES[method], "linewidth": 0.8}
     listed = tomllib.loads((files("vhbench.report") / "styles.toml").read_text(encoding="utf-8"))
     marker = MARKERS[zlib.crc32(method.encode()) % len(MARKERS)]
     color, marker, line = listed.get(method, ["#777777", marker, "-"])
@@ -158,6 +167,7 @@ def _title(name: Any, part: pd.DataFrame) -> str:
 def _save(figure: Figure, axes: Any, curves: pd.DataFrame, path: Path, note: str) -> list[Path]:
     handles = {label: line for axis in axes.flat for line, label in _entries(axis)}
     labels = [str(label) for label in curves["label"].unique()]  # matplotlib would put lines before error bars
+    labels += [label for label in handles if label not in labels]
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=6, title=note)
     data = path.with_suffix(".csv")
     ending = path.suffix.lower()[1:]

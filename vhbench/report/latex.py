@@ -24,7 +24,8 @@ def latex(table: RowTable) -> str:
     """
     lettered = "l" if table.lettered else ""
     alignment = f"{lettered}lr{'l' * (len(table.columns) + table.remarked)}"
-    ours = [_line(line, table) for line in table.lines if not line.published]
+    ours = [_line(line, table) for line in table.lines if not (line.published or line.reference)]
+    thin = [_line(line, table) for line in table.lines if line.reference]
     quoted = [_line(line, table) for line in table.lines if line.published]
     ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
     first, *others = [*table.notes, *ranks]
@@ -39,6 +40,8 @@ def latex(table: RowTable) -> str:
             *_head(table),
             r"\midrule",
             *ours,
+            *([r"\midrule"] if thin else []),
+            *thin,
             *([r"\midrule"] if quoted else []),
             *quoted,
             r"\bottomrule",
@@ -71,6 +74,7 @@ def _head(table: RowTable) -> list[str]:
 
 def _line(line: TableLine, table: RowTable) -> str:
     label = escape(line.label) + (COMMANDS["†"] if line.stale else "")
+    label = rf"\textit{{{label}}}" if line.reference else label
     left = [*([line.letter] if table.lettered else []), label, escape(line.seeds)]
     return _joined([*left, *map(_cell, line.cells), *([escape(line.remark)] if table.remarked else [])])
 
@@ -78,7 +82,7 @@ def _line(line: TableLine, table: RowTable) -> str:
 def _cell(cell: TableCell) -> str:
     mean = {1: rf"\textbf{{{cell.text}}}", 2: rf"\underline{{{cell.text}}}"}.get(cell.rank, cell.text)
     above = {"": "", "+": "$^{+}$", "-": "$^{-}$"}.get(cell.superscript, rf"\textsuperscript{{{cell.superscript}}}")
-    flags = escape(cell.flags).replace("?", r"\textsuperscript{?}")
+    flags = escape(cell.flags).replace("?", r"\textsuperscript{?}").replace("!", r"\textsuperscript{!}")
     spread = rf" $\pm$ {cell.sd}" if cell.sd else ""
     return f"{mean}{above}{flags}{spread}{' ' + escape(cell.ci) if cell.ci else ''}"
 

@@ -15,7 +15,8 @@ from vhbench.report.significance import ALPHA
 T = TypeVar("T")
 
 BETTER, WORSE = "+", "-"
-STALE, OTHER_CONVENTION, DOUBTED = "†", "‡", "?"
+STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED = "†", "‡", "?", "!"
+NAMED = 6  # lines that a note on a warning names
 LETTERS = string.ascii_lowercase.replace("q", "") + "ABDEGHI"  # q is the letter that Unicode has no superscript of
 
 
@@ -27,7 +28,7 @@ class TableCell:
         text: the mean; "undefined" where no query could be scored, empty where nothing was run.
         rank: 1 for the best of ours in the column, 2 for the next, else 0.
         superscript: BETTER, WORSE, or the letters of the lines that this one beats.
-        flags: OTHER_CONVENTION, DOUBTED.
+        flags: OTHER_CONVENTION, DOUBTED, MISTRUSTED.
         sd: standard deviation over seeds; empty for one seed.
         ci: interval; empty where there is none.
     """
@@ -52,6 +53,7 @@ class TableLine:
         published: whether it is a published one.
         remark: of a published one, how its convention differs, and its doubts.
         cells: as many as the table has columns.
+        reference: whether it is what the others are held against, and is to be thin.
     """
 
     label: str
@@ -61,6 +63,7 @@ class TableLine:
     published: bool
     remark: str
     cells: tuple[TableCell, ...]
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,11 @@ def _table(rows: Sequence[Row]) -> RowTable:
                 label=plain(label),
                 letter=letters.get(label, ""),
                 stale=any(row.stale for row in found),
-                seeds="" if found[0].published else _span(counts),
+                seeds=_span(counts) if found[0].ours else "",
                 published=found[0].published is not None,
                 remark=_remark(found),
                 cells=tuple(_cell(of_label.get(column), letters, ranks) for column in columns),
+                reference=bool(found[0].reference),
             )
         )
     named = tuple((names[metric], bits) for metric, bits in columns)
@@ -163,7 +167,7 @@ def _letters(rows: Sequence[Row]) -> dict[str, str]:
     """Return a letter for each of our lines where all pairs were tested."""
     if not any(row.tests for row in rows) or _baseline(rows):
         return {}
-    labels = unique(row.label for row in rows if not row.published)
+    labels = unique(row.label for row in rows if row.ours)
     if len(labels) > len(LETTERS):
         raise UsageError(f"--significance marks {len(LETTERS)} rows at most, not {len(labels)}: choose with --method.")
     return dict(zip(labels, LETTERS, strict=False))
@@ -179,7 +183,7 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str, int], int]:
     """Return the rank of the best two of our values in each column that has two lines, as they are printed."""
     columns: dict[tuple[str, int], dict[str, str]] = {}
     for row in rows:
-        if not row.published and row.value is not None:
+        if row.ours and row.value is not None:
             columns.setdefault((row.column, row.bits), {})[row.label] = f"{row.value:.3f}"
     found: dict[tuple[str, str, int], int] = {}
     for column, texts in columns.items():
@@ -196,9 +200,11 @@ def _cell(row: Row | None, letters: dict[str, str], ranks: dict[tuple[str, str, 
     flags = OTHER_CONVENTION if differing(row) else ""
     if row.published and row.published.doubt:
         flags += DOUBTED
+    if row.warnings:
+        flags += MISTRUSTED
     return TableCell(
         f"{row.value:.3f}",
-        0 if row.published else ranks.get((row.label, row.column, row.bits), 0),
+        ranks.get((row.label, row.column, row.bits), 0) if row.ours else 0,
         _superscript(row, letters),
         flags,
         f"{row.sd:.3f}" if row.sd is not None else "",
@@ -215,7 +221,7 @@ def _superscript(row: Row, letters: dict[str, str]) -> str:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """Say what the numbers are and what the marks mean."""
-    ours = [row for row in rows if not row.published]
+    ours = [row for row in rows if row.ours]
     metrics = ", ".join(unique(row.metric for row in ours))
     queries = _span(sorted({row.queries for row in ours if row.queries is not None}))
     spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in ours) else ""
@@ -225,7 +231,39 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
     if ours[0].differs:
         notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
+    notes += [*_mistrust_notes(ours), *_reference_notes(rows)]
     return [*notes, *_published_notes([row for row in rows if row.published], ours[0].synthetic)]
+
+
+def _mistrust_notes(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each warning, with the lines that it is of."""
+    lengths: dict[str, dict[str, list[int]]] = {}
+    for row in rows:
+        for text in row.warnings:
+            lengths.setdefault(text, {}).setdefault(plain(row.label), []).append(row.bits)
+    notes = []
+    for text, of_label in lengths.items():
+        every = {row.bits for row in rows}
+        names = [
+            label if set(bits) == every else f"{label} at {', '.join(map(str, unique(bits)))} bits"
+            for label, bits in of_label.items()
+        ]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        notes.append(f"{MISTRUSTED} {plain(text)}: {', '.join(names[:NAMED])}{more}")
+    return notes
+
+
+def _reference_notes(rows: Sequence[Row]) -> list[str]:
+    """Say what the thin lines are."""
+    sampled = [row.queries for row in rows if row.reference == "cosine" and row.ci]
+    meanings = {
+        "chance": "chance is a random order",
+        "cosine": "cosine that of centred mean frames, without codes"
+        + (f" (of a sample of {sampled[0]} queries)" if sampled else ""),
+        "attainable": "attainable has all relevant items first",
+    }
+    texts = [meanings[name] for name in unique(row.reference for row in rows if row.reference)]
+    return [f"Thin lines, neither ranked nor tested: {', '.join(texts)}"] if texts else []
 
 
 def _test_notes(rows: Sequence[Row]) -> list[str]:

@@ -14,6 +14,7 @@ from vhbench.errors import UsageError
 from vhbench.report.published import PublishedRow
 from vhbench.runs.groups import Choice, Group, data_differences, groups, in_database, score_key
 from vhbench.runs.record import Record
+from vhbench.runs.warnings import warnings_of
 from vhbench.scoring import Metric, record_metrics, recorded_metrics
 from vhbench.scoring.names import KINDS
 
@@ -63,6 +64,8 @@ class Row:
         tests: against the baseline or all other rows; empty where none were asked for or possible.
         published: the published number that this is; None for ours.
         beside: for a published number, the full name of our metric in whose column it stands.
+        warnings: what to mistrust in one run or more (`vhbench.runs.warnings`).
+        reference: what this number is where it is no method's: chance, cosine or attainable; else empty.
     """
 
     protocol: str
@@ -82,6 +85,13 @@ class Row:
     tests: tuple[Comparison, ...] = ()
     published: PublishedRow | None = None
     beside: str = ""
+    warnings: tuple[str, ...] = ()
+    reference: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a method's number that was measured here."""
+        return self.published is None and not self.reference
 
     @property
     def column(self) -> str:
@@ -92,6 +102,7 @@ class Row:
         """Return the row as JSON values; a published number gives its source, kind, selection and doubts."""
         values = {name: value for name, value in vars(self).items() if name != "published"}
         values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None}
+        values["warnings"] = list(self.warnings)
         values["tests"] = [dict(vars(test)) for test in self.tests]
         facts = ("source", "kind", "selection", "doubt", "note")
         published = {name: getattr(self.published, name) for name in facts} if self.published else None
@@ -153,7 +164,16 @@ def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, 
         synthetic=bool(first.data["synthetic"]),
         queries=counts[scored],
         stale=any(is_stale(record, sources) for record in group.records),
+        warnings=_warnings(group.records, split),
     )
+
+
+def _warnings(records: Sequence[Record], split: str) -> tuple[str, ...]:
+    """Return what to mistrust in runs of several seeds: of each kind what the first seed that has it says."""
+    found: dict[str, str] = {}
+    for record in records:
+        found = {**warnings_of(record, split), **found}
+    return tuple(found.values())
 
 
 def is_stale(record: Record, sources: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
     "better_than", "worse_than", "p", "synthetic", "queries", "stale", "differs", "source", "beside",
+    "warnings", "reference",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 MARKDOWN = re.compile(r"([\\`*_<>|&~])")
@@ -52,7 +53,10 @@ def _terminal(table: RowTable) -> str:
         styles = {1: click.style(cell.text, bold=True), 2: click.style(cell.text, underline=True)}
         return styles.get(cell.rank, cell.text)
 
-    return "\n\n".join([table.title, _grid(table, "simple", mean, str), "\n".join(table.notes)])
+    def thin(text: str) -> str:
+        return click.style(text, dim=True)
+
+    return "\n\n".join([table.title, _grid(table, "simple", mean, str, thin), "\n".join(table.notes)])
 
 
 def _markdown(table: RowTable) -> str:
@@ -64,16 +68,27 @@ def _markdown(table: RowTable) -> str:
 
     ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
     notes = [escaped(note) for note in [*table.notes, *ranks]]
-    return "\n\n".join([f"**{escaped(table.title)}**", _grid(table, "pipe", mean, escaped), *notes])
+
+    def thin(text: str) -> str:
+        return f"*{text}*"
+
+    return "\n\n".join([f"**{escaped(table.title)}**", _grid(table, "pipe", mean, escaped, thin), *notes])
 
 
-def _grid(table: RowTable, style: str, mean: Callable[[TableCell], str], escaped: Callable[[str], str]) -> str:
+def _grid(
+    table: RowTable,
+    style: str,
+    mean: Callable[[TableCell], str],
+    escaped: Callable[[str], str],
+    thin: Callable[[str], str],
+) -> str:
     lines = []
     for line in table.lines:
         label = escaped(line.label) + (STALE if line.stale else "")
         letter = [line.letter] if table.lettered else []
         remark = [escaped(line.remark)] if table.remarked else []
-        lines.append([*letter, label, line.seeds, *(_cell(cell, mean) for cell in line.cells), *remark])
+        cells = [*letter, label, line.seeds, *(_cell(cell, mean) for cell in line.cells), *remark]
+        lines.append([thin(cell) if cell and line.reference else cell for cell in cells])
     headers = [*(["#"] if table.lettered else []), "method", "seeds", *map(escaped, table.headings)]
     headers += ["remark"] if table.remarked else []
     left = ["left"] * (len(table.columns) + table.remarked)  # means below each other, whatever follows
@@ -102,6 +117,7 @@ def _csv(rows: Sequence[Row]) -> str:
             "worse_than": "; ".join(test.against for test in significant if test.difference < 0),
             "p": row.tests[0].p if len(row.tests) == 1 else None,
             "source": row.published.source if row.published else None,
+            "warnings": "; ".join(row.warnings),
         }
         writer.writerow({**vars(row), **derived})
     return buffer.getvalue().rstrip("\n")
