@@ -338,3 +338,36 @@ def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert not [line for line in done.stdout.splitlines() if "Missing character" in line]
+
+
+def test_collapsed_codes_are_said_and_marked_and_references_stand_below(run_tiny, vhbench, out):
+    """The whole chain: a run whose bits repeat says so when it ends, and so does every table."""
+    result = run_tiny("fake,lsh", "--bits", "8")
+    assert "mind: 1 of 8 bits repeat another bit" in result.err
+    text = vhbench("compare", "--out", out).out
+    (line,) = [line for line in text.splitlines() if line.startswith("fake")]
+    assert line.split()[2].endswith("!")
+    (note,) = [note for note in text.splitlines() if note.startswith("! 1 of 8 bits repeat another bit: ")]
+    assert "fake" in note
+    assert [line.split()[0] for line in text.splitlines()[4:9]] == ["fake", "lsh", "chance", "cosine", "attainable"]
+    assert "chance" not in vhbench("compare", "--out", out, "--no-references").out
+    plain, asked = (vhbench("compare", "--out", out, "--format", "json", *more).out for more in ((), ["--references"]))
+    rows, more = json.loads(plain), json.loads(asked)
+    assert [row["reference"] for row in more] == ["", "", "chance", "cosine", "attainable"]
+    assert rows == more[:2] and "1 of 8 bits repeat another bit" in rows[0]["warnings"]
+    assert 0 < more[2]["value"] < more[3]["value"] <= more[4]["value"] <= 1
+
+
+def test_damaged_references_are_named_and_left_out(run_tiny, vhbench, out):
+    run_tiny("lsh", "--bits", "8")
+    (path,) = out.glob("tiny/references-*.json")
+    path.write_text(path.read_text().replace("0.", "0.1", 1))
+    result = vhbench("compare", "--out", out)
+    assert f"left out: {path}" in result.err and "chance" not in result.out and "lsh" in result.out
+
+
+def test_figures_have_thin_lines_for_the_references(run_tiny, vhbench, out, tmp_path):
+    run_tiny("lsh", "--bits", "8")
+    vhbench("compare", "--out", out, "--pr", tmp_path / "pr.svg", "--map", tmp_path / "map.svg")
+    assert "chance" in (tmp_path / "pr.svg").read_text()
+    assert all(name in (tmp_path / "map.svg").read_text() for name in ("chance", "cosine of mean", "attainable"))

@@ -17,7 +17,9 @@ def test_plain_lines_name_each_run_its_last_epoch_and_its_outcome(run_tiny):
     ]
     assert lines[1].strip().startswith("training features in host memory (")
     assert lines[2].strip().startswith("epoch 2/2, loss 0.25, about ")
-    assert lines[3].strip().startswith("map@20 0.") and "(fit 0." in lines[3]
+    own = lines[3 : lines.index("[2/6] fake on tiny, 32 bits, seed 0")]
+    assert all(line.strip().startswith("mind: ") for line in own[:-1])
+    assert own[-1].strip().startswith("map@20 0.") and "(fit 0." in own[-1]
     assert sum("training features" in line for line in lines) == 1, "said again only where it changes"
     assert any(line.strip().startswith("skipped: itq makes at most one bit") for line in lines)
     assert any(line.strip().startswith("failed: The loss became nan") for line in lines)

@@ -18,12 +18,15 @@ from vhbench.protocol import Protocol
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
 from vhbench.report.page.queries import Labels, query_views
+from vhbench.report.references import references_of
 from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import RECORD, Record
+from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import read_log
 from vhbench.scoring import CONVENTIONS, Metric, recorded_metrics
+from vhbench.scoring.names import REFERENCES
 from vhbench.version import __version__
 
 CURVE_POINTS = 48  # of a curve by rank
@@ -61,7 +64,7 @@ def gather(
     alike = groups(records, choice)
     if alike and not any(f"map@{k}" in _short_names(group, "literature") for group in alike):
         rows(records, choice)  # says which are recorded
-    lacking: list[str] = []
+    kept, lacking = read_references(store.root)
     shown = sorted((record for record in records if _is_chosen(record, choice)), key=_order)
     states, damaged = survey(store, {entry.name: entry.fingerprint for entry in registry.methods() if not entry.broken})
     state_of = {run.folder: run.state for run in states}
@@ -75,7 +78,7 @@ def gather(
         "conventions": {name: vars(convention) for name, convention in CONVENTIONS.items()},
         "styles": {name: _style(name) for name in dict.fromkeys(group.spec["method"] for group in alike)},
         "groups": [_group(group, [numbers[record.folder] for record in group.records], lacking) for group in alike],
-        "sets": _sets(alike, k, labels, lacking),
+        "sets": _sets(alike, k, labels, lacking, kept),
         "runs": [_run(record, state_of[record.folder], environments, beside) for record in shown],
         "environments": environments,
         "unfinished": _without_record(states, choice),
@@ -105,7 +108,9 @@ def _order(record: Record) -> tuple[Any, ...]:
     return tuple(record.spec[name] for name in ("protocol", "method", "bits", "seed"))
 
 
-def _sets(alike: Sequence[Group], k: int, labels: Labels, lacking: list[str]) -> list[dict[str, Any]]:
+def _sets(
+    alike: Sequence[Group], k: int, labels: Labels, lacking: list[str], kept: Sequence[KeptReferences]
+) -> list[dict[str, Any]]:
     """Return what is on each protocol and split: numbers that may stand in one table."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, group in enumerate(alike):
@@ -136,10 +141,25 @@ def _sets(alike: Sequence[Group], k: int, labels: Labels, lacking: list[str]) ->
                 "ks": ks,
                 "names": names,
                 "series": series,
+                "references": _references(references_of(first.spec["splits"][split], kept), names),
                 "views": views,
             }
         )
     return sets
+
+
+def _references(kept: Sequence[KeptReferences], names: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return what the numbers of a set are held against: name, and scores as those of a series, without a spread."""
+    found = []
+    for key, name in REFERENCES.items():
+        values = {full: value for one in kept for full, value in one.values[key].items()}
+        scores = {
+            convention: {short: values[full] for short, full in shown.items() if values.get(full) is not None}
+            for convention, shown in names.items()
+        }
+        if any(scores.values()):
+            found.append({"name": name, "scores": scores})
+    return found
 
 
 def _short_names(group: Group, convention: str) -> list[str]:
@@ -155,17 +175,18 @@ def _short_names(group: Group, convention: str) -> list[str]:
 def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Return a group's numbers on a split, and put the full names of its metrics into `names`."""
     scores: dict[str, dict[str, Any]] = {}
+    warnings: tuple[str, ...] = ()
     for convention in CONVENTIONS:
         scores[convention] = {}
         wanted = _short_names(group, convention)
         by_name = {str(Metric.parse(n, convention, in_database(group.records[0], split))): n for n in wanted}
         for row in rows(group.records, Choice(metrics=wanted, convention=convention)) if wanted else ():
             if row.split == split:
-                short = by_name[row.metric]
+                short, warnings = by_name[row.metric], row.warnings
                 names[convention][short] = row.metric
                 scores[convention][short] = [row.value, row.sd, row.queries]
     audits = [record.data["audit"][split] for record in group.records if split in record.data.get("audit", {})]
-    return {"scores": scores, "audit": _means(audits)}
+    return {"scores": scores, "audit": _means(audits), "warnings": list(warnings)}
 
 
 def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class _Results:
             return _judged(line, tolerance, self._reasons(row, own, line.measured_as))
         other_key = (line.over, row.method, row.bits) if self._table.in_domain else (name, line.over, row.bits)
         other = self._get(*other_key)
-        line, base = _gain(line, own, other, metric)
+        line, base = self._gain(line, own, other, metric)
         if line.ours is None or base is None:
             return self._not_measured(line, (name, row.method, row.bits), other_key)
         tolerance = max(100 * TOLERANCE / base, SPREADS * (line.sd or 0.0))
@@ -174,7 +174,7 @@ class _Results:
             if table.in_domain:
                 other = (self._in_domain[protocol], method, bits)
                 line = Line("number", protocol, method, other[0], str(bits), f"{GAIN}{k}", status="not published")
-                line, _ = _gain(line, self._get(*key), self._get(*other), metric)
+                line, _ = self._gain(line, self._get(*key), self._get(*other), metric)
                 keys = [key, other]
             else:
                 line = Line("number", protocol, method, "", str(bits), metric, status="not published")
@@ -236,10 +236,14 @@ class _Results:
 
     def _rows(self) -> list[Row]:
         """Return all that claims may speak of: mean mAP@K of each protocol's main split, and precisions at recalls."""
-        recorded = {metric.name for record in self._done for metric in recorded_metrics(record.scores)}
-        metrics = [name for name in (f"map@{k}" for k in self._table.ks) if name in recorded]
         main = {record.spec["protocol"]: next(iter(record.spec["splits"])) for record in self._done}
-        found = rows(self._done, Choice(metrics=metrics)) if metrics else []
+        found: list[Row] = []
+        for protocol in main:
+            done = [record for record in self._done if record.spec["protocol"] == protocol]
+            recorded = {metric.name for record in done for metric in recorded_metrics(record.scores)}
+            names = [name for name in (f"map@{k}" for k in self._table.ks) if name in recorded]
+            metrics = [self._full(name, done) for name in names]
+            found += rows(done, Choice(metrics=metrics)) if metrics else []
         own = [row for row in found if row.split == main.get(row.protocol)]
         return [*own, *self._precisions, *(self._steadiness() if self._table.in_domain else ())]
 
@@ -263,7 +267,7 @@ class _Results:
         """Return the line with our mean over seeds, and what the order of ties could make of it."""
         if not records:
             return line
-        name = _full(metric, records[0])
+        name = self._full(metric, records)
         values = _values(records, name)
         if not values:
             return line
@@ -278,6 +282,30 @@ class _Results:
             highest=highest,
             measured_as=name,
         )
+
+    def _gain(
+        self, line: Line, own: Sequence[Record], other: Sequence[Record], metric: str
+    ) -> tuple[Line, float | None]:
+        """Return the line with our gain in percent, over the seeds that both have, and the mean that it is over."""
+        if not own or not other:
+            return line, None
+        name = self._full(metric, [*own, *other])
+        ours, base = _values(own, name), _values(other, name)
+        seeds = sorted(ours.keys() & base.keys())
+        mean = statistics.fmean(base[seed] for seed in seeds) if seeds else 0.0
+        if not mean:
+            return line, None
+        each = [100 * (ours[seed] / base[seed] - 1) for seed in seeds if base[seed]]
+        value = 100 * (statistics.fmean(ours[seed] for seed in seeds) / mean - 1)
+        return replace(line, ours=value, sd=_sd(each), seeds=tuple(seeds), measured_as=name), mean
+
+    def _full(self, metric: str, records: Sequence[Record]) -> str:
+        """Return the full name of a metric as the paper has it, or the literature where a run lacks that one."""
+        inside = in_database(records[0], _main(records[0]))
+        own = self._table.self_match.get(records[0].spec["protocol"]) if inside else None
+        name = str(Metric.parse(f"{metric}[self={own}]" if own else metric, "literature", inside))
+        recorded = all(name in record.scores for record in records)
+        return name if recorded else str(Metric.parse(metric, "literature", inside))
 
     def _not_measured(self, line: Line, *keys: tuple[str, str, int]) -> Line:
         states = sorted({state for key in keys for state in self._states.get(key, ())})
@@ -294,21 +322,6 @@ class _Results:
             if record.data["method"]["fingerprint"] != self._entries[record.spec["method"]].fingerprint:
                 reasons.append("made with other source code")
         return [*dict.fromkeys(reasons), *_conventions(row, measured_as, in_database(records[0], _main(records[0])))]
-
-
-def _gain(line: Line, own: Sequence[Record], other: Sequence[Record], metric: str) -> tuple[Line, float | None]:
-    """Return the line with our gain in percent, over the seeds that both have, and the mean that it is over."""
-    if not own or not other:
-        return line, None
-    name = _full(metric, own[0])
-    ours, base = _values(own, name), _values(other, _full(metric, other[0]))
-    seeds = sorted(ours.keys() & base.keys())
-    mean = statistics.fmean(base[seed] for seed in seeds) if seeds else 0.0
-    if not mean:
-        return line, None
-    each = [100 * (ours[seed] / base[seed] - 1) for seed in seeds if base[seed]]
-    value = 100 * (statistics.fmean(ours[seed] for seed in seeds) / mean - 1)
-    return replace(line, ours=value, sd=_sd(each), seeds=tuple(seeds), measured_as=name), mean
 
 
 def _judged(line: Line, tolerance: float, reasons: Sequence[str]) -> Line:
@@ -383,10 +396,6 @@ def _direction(line: Line) -> Line:
         "claim", line.protocol, line.method, line.over, line.bits, f"{line.metric.replace('-gain', '')} {words}",
         published_on=line.published_on, status=verdict, source=line.source,
     )  # fmt: skip
-
-
-def _full(metric: str, record: Record) -> str:
-    return str(Metric.parse(metric, "literature", in_database(record, _main(record))))
 
 
 def _main(record: Record) -> str:

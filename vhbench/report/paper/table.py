@@ -11,6 +11,7 @@ from typing import Any
 from vhbench.errors import DataError, UsageError, unknown
 from vhbench.report.published import PublishedRow, default_folder, read_published
 
+COMMON = {"doubts": "protocols", "departures": "departures", "self_match": "self_match"}  # field -> table of the file
 BETWEEN = "-to-"  # in the name of a cross-data-set protocol
 
 
@@ -32,6 +33,7 @@ class PaperTable:
         best: of such a figure, the method claimed to be ahead of all others.
         doubts: protocol -> why a number on it can never be called reproduced.
         departures: hyper-parameter -> the value that is not the paper's.
+        self_match: protocol -> what becomes of the query's own database item, where it is not the literature's choice.
     """
 
     name: str
@@ -44,6 +46,7 @@ class PaperTable:
     ks: tuple[int, ...]
     doubts: Mapping[str, str]
     departures: Mapping[str, Any]
+    self_match: Mapping[str, str]
     in_domain: tuple[str, ...] = ()
     recalls: tuple[float, ...] = ()
     best: str = ""
@@ -123,7 +126,7 @@ def _read_file(path: Path) -> list[PaperTable]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
-    known = {field.name for field in fields(PaperTable)} - {"name", "doubts", "departures"}
+    known = {field.name for field in fields(PaperTable)} - {"name", *COMMON}
     tables = []
     for name, entries in values.get("tables", {}).items():
         try:
@@ -132,7 +135,7 @@ def _read_file(path: Path) -> list[PaperTable]:
             typed: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()
             }
-            common = {"doubts": values.get("protocols", {}), "departures": values.get("departures", {})}
+            common = {name: values.get(key, {}) for name, key in COMMON.items()}
             tables.append(PaperTable(name=name, **common, **typed))
         except (TypeError, UsageError) as error:
             raise DataError(f"{path}, table {name}: {error}") from error

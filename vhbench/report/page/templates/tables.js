@@ -85,6 +85,7 @@ function compare(x, y, direction) {
 const nameColumn = () => ({ title: "method", text: true, get: (row) => row.label, show: (row) => named(row) });
 
 function named(series) {
+  if (series.reference) return series.label;
   const mark = isStale(series) ? h("span", { title: "stale" }, " †") : null;
   return [swatch(labelStyle(series)), ` ${series.label}`, mark];
 }
@@ -118,6 +119,16 @@ function drawResults() {
       return { ...own[0], own, cells };
     })
     .filter((row) => row.cells.some(Boolean));
+  const thin = set.references
+    .map((one) => ({
+      label: one.name,
+      reference: true,
+      cells: columns.map((column) => {
+        const found = one.scores[state.convention][column.metric];
+        return missing(found) ? null : { series: { seeds: [], warnings: [] }, score: [found, null, null] };
+      }),
+    }))
+    .filter((row) => row.cells.some(Boolean));
   const ranks = columns.map((_, place) =>
     unique(rows.map((row) => cellValue(row, place)).filter((x) => !missing(x))).sort((x, y) => y - x),
   );
@@ -125,15 +136,17 @@ function drawResults() {
     title: column.title,
     get: (row) => cellValue(row, place),
     show: (row) => cell(row.cells[place]),
-    mark: (row) => ["best", "second"][ranks[place].indexOf(cellValue(row, place))] || "",
+    mark: (row) => (row.reference ? "" : ["best", "second"][ranks[place].indexOf(cellValue(row, place))] || ""),
   }));
   const seeds = {
     title: "seeds",
     get: (row) => Math.max(...row.cells.filter(Boolean).map((one) => one.series.seeds.length)),
     show: (row) =>
-      unique(row.cells.filter(Boolean).map((one) => one.series.seeds.length))
-        .sort((x, y) => x - y)
-        .join("–"),
+      row.reference
+        ? ""
+        : unique(row.cells.filter(Boolean).map((one) => one.series.seeds.length))
+            .sort((x, y) => x - y)
+            .join("–"),
   };
   const across = radios(
     "Columns",
@@ -171,8 +184,9 @@ function drawResults() {
     table(
       "results",
       [nameColumn(), seeds, ...made],
-      rows,
+      [...rows, ...thin],
       `${set.name}${set.synthetic ? " (synthetic features)" : ""}: ${title}`,
+      { row: (row) => (row.reference ? { class: "thin" } : {}) },
     ),
     h("p", { class: "note", id: "result-note" }, resultNote(set, shown)),
   );
@@ -185,7 +199,9 @@ function cell(one) {
   if (!one.score) return h("span", { title: "not recorded in this convention" }, "–");
   const [mean, sd] = one.score;
   if (missing(mean)) return "undefined";
-  return [fixed(mean), missing(sd) ? null : h("span", { class: "sd" }, ` ±${fixed(sd)}`)];
+  const { warnings } = one.series;
+  const mark = warnings.length ? h("span", { title: warnings.join("; ") }, "!") : null;
+  return [fixed(mean), mark, missing(sd) ? null : h("span", { class: "sd" }, ` ±${fixed(sd)}`)];
 }
 
 function resultNote(set, shown) {
@@ -198,6 +214,13 @@ function resultNote(set, shown) {
     "bold: best of the column; underlined: second",
     state.metric.startsWith("precision@r") ? "a query with nothing within the radius counts as 0" : "",
     shown.some((series) => series.seeds.length > 1) ? "±: standard deviation over seeds" : "one seed each",
+    ...unique(shown.flatMap((series) => series.warnings)).map((text) => {
+      const own = unique(shown.filter((series) => series.warnings.includes(text)).map((series) => series.label));
+      return `!: ${text} (${own.join(", ")})`;
+    }),
+    set.references.length
+      ? "thin lines: chance is a random order, cosine that of centred mean frames without codes, attainable has all relevant items first"
+      : "",
     shown.some(isStale) ? "†: the method's source code has changed since" : "",
     set.synthetic ? "features are synthetic: not a result on real videos" : "",
   ];
