@@ -6,6 +6,10 @@ import numpy as np
 
 WORD = 64
 """Bits in a packed word."""
+DISTINCT_SHARE, MANY_CODES = 0.1, 1000
+"""Different codes are few below a tenth of what there could be, one an item or 2^bits; 100 are enough of any number."""
+BUCKET_SHARE, SHORT_BITS = 0.25, 3
+"""A code is shared by too many from a quarter of the items on; up to 3 bits, codes in balance come near that."""
 
 
 def check_codes(codes: object, name: str = "codes") -> np.ndarray:
@@ -118,8 +122,7 @@ def faults(found: dict[str, float]) -> list[str]:
     """Say in words what an audit finds wrong with codes as a hash; nothing where they are sound.
 
     Copies and constant bits make a code shorter than it is called. Few different codes, or one that many items share,
-    leave the ranking to chance: fewer than 100 and than a tenth of the items or of the possible codes, or a code that
-    more than a quarter of the items have.
+    leave the ranking to the order of ties.
 
     Args:
         found: what `audit` returns.
@@ -131,9 +134,9 @@ def faults(found: dict[str, float]) -> list[str]:
         said.append(f"{copies} of {bits} bits are copies of another")
     if dead := int(found["dead_bits"]):
         said.append(f"{dead} of {bits} bits are constant")
-    if distinct < min(n, 2**bits, 1000) / 10:
+    if distinct < DISTINCT_SHARE * min(n, 2**bits, MANY_CODES):
         said.append(f"{n} items have only {distinct} different codes")
-    if largest > n / 4 and bits > 3:
+    if largest > BUCKET_SHARE * n and bits > SHORT_BITS:
         said.append(f"{largest} of {n} items share one code")
     return said
 

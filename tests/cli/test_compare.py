@@ -343,18 +343,18 @@ def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options):
 def test_collapsed_codes_are_said_and_marked_and_references_stand_below(run_tiny, vhbench, out):
     """The whole chain: a run whose bits repeat says so when it ends, and so does every table."""
     result = run_tiny("fake,lsh", "--bits", "8")
-    assert "mind: 1 of 8 bits repeat another bit" in result.err
+    assert "mind: 1 of 8 bits are copies of another" in result.err
     text = vhbench("compare", "--out", out).out
     (line,) = [line for line in text.splitlines() if line.startswith("fake")]
     assert line.split()[2].endswith("!")
-    (note,) = [note for note in text.splitlines() if note.startswith("! 1 of 8 bits repeat another bit: ")]
+    (note,) = [note for note in text.splitlines() if note.startswith("! 1 of 8 bits are copies of another: ")]
     assert "fake" in note
     assert [line.split()[0] for line in text.splitlines()[4:9]] == ["fake", "lsh", "chance", "cosine", "attainable"]
     assert "chance" not in vhbench("compare", "--out", out, "--no-references").out
     plain, asked = (vhbench("compare", "--out", out, "--format", "json", *more).out for more in ((), ["--references"]))
     rows, more = json.loads(plain), json.loads(asked)
     assert [row["reference"] for row in more] == ["", "", "chance", "cosine", "attainable"]
-    assert rows == more[:2] and "1 of 8 bits repeat another bit" in rows[0]["warnings"]
+    assert rows == more[:2] and "1 of 8 bits are copies of another" in rows[0]["warnings"]
     assert 0 < more[2]["value"] < more[3]["value"] <= more[4]["value"] <= 1
 
 

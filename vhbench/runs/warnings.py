@@ -5,21 +5,19 @@ One function decides it, from the record alone; the run says it when it ends, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from vhbench.codes import faults
 from vhbench.runs.record import Record, is_number
 
 FEW_STEPS = 300
 """Adam moves a weight by about its learning rate a step at most (Kingma & Ba 2015, Sec. 2.1): at the field's rates of
 1e-4 to 1e-3 by 0.03 to 0.3 in so many, which is the size that weights begin with."""
+MOST_BITS = 2**16  # of codes; a foreign record may say anything
 ENOUGH_VIDEOS = 32
 """Of fewer videos sound bits may be alike by chance: some two of 128 are with a probability of 8,128 / 2^(n - 1)."""
-DISTINCT_SHARE = 0.1
-"""Of the codes that there could be, one a video or 2^bits: codes of which so few differ cannot order their ties."""
-BUCKET_SHARE, BALANCED_TIMES = 0.1, 4
-"""A tenth of the videos with one code come first, last or in the middle for every query; short codes may have as many
-in balance, so that a bucket also has to be some times the balanced size, videos / 2^bits."""
 
 
 def warnings_of(record: Record, split: str) -> dict[str, str]:
@@ -70,22 +68,11 @@ def _entry(record: Record, name: str, split: str) -> Mapping[str, Any]:
 
 def _of_codes(audit: Mapping[str, Any]) -> dict[str, str]:
     names = ("n", "bits", "dead_bits", "duplicate_bits", "distinct_codes", "largest_bucket")
-    values: list[Any] = [audit.get(name) for name in names]
-    if not all(is_number(value) for value in values):
+    if not all(is_number(audit.get(name)) for name in names):
         return {}
-    n, bits, dead, duplicate, distinct, bucket = values
-    if n < ENOUGH_VIDEOS:
+    if audit["n"] < ENOUGH_VIDEOS or not 1 <= audit["bits"] <= MOST_BITS:
         return {}
-    found, cells = {}, 2.0 ** min(bits, 1000)
-    if dead:
-        found["dead"] = f"{dead} of {bits} bits are the same for all videos"
-    if duplicate:
-        found["duplicate"] = f"{duplicate} of {bits} bits repeat another bit"
-    if distinct < DISTINCT_SHARE * min(n, cells):
-        found["distinct"] = f"{distinct} distinct codes for {n} videos"
-    if bucket > max(BUCKET_SHARE * n, BALANCED_TIMES * n / cells):
-        found["bucket"] = f"{bucket} of {n} videos share one code"
-    return found
+    return {re.sub(r"[0-9]+", "", text): text for text in faults(dict(audit))}
 
 
 def _of_chance(chance: Mapping[str, Any]) -> dict[str, str]:
