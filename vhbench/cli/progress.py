@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,33 +13,36 @@ import click
 
 from vhbench.cli.words import describe_epoch, duration
 from vhbench.grid.cells import Cell
+from vhbench.grid.order import Estimates
 from vhbench.grid.runner import Observer
+from vhbench.grid.time_left import TimeLeft
 from vhbench.method import Epoch
 from vhbench.runs.record import Record
+from vhbench.runs.store import Store
 
 QUIET = 30.0  # seconds between plain lines on a run's epochs
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Observer]:
-    """Yield an observer that shows a grid of `total` runs while the block runs."""
+def progress(cells: Sequence[Cell], store: Store) -> Iterator[Observer]:
+    """Yield an observer that shows these runs while the block does them; `store` has those that tell how long."""
     if not sys.stderr.isatty():
-        yield PlainProgress(total)
+        yield PlainProgress(len(cells))
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}", style="progress.remaining"),  # of the grid anew whenever the bars are drawn
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
     )
     with bars:
-        yield BarProgress(bars, total)
+        yield BarProgress(bars, len(cells), TimeLeft(cells, Estimates(store.records()[0])))
 
 
 class PlainProgress(Observer):
@@ -90,20 +93,37 @@ class PlainProgress(Observer):
             click.echo(line, err=True)
 
 
+class _GridLeft:
+    """A grid's time left, which is computed when it is printed.
+
+    Args:
+        left: of the grid.
+    """
+
+    def __init__(self, left: TimeLeft):
+        self._left = left
+
+    def __str__(self) -> str:
+        seconds, unknown = self._left.seconds()
+        parts = [f"about {duration(seconds)} left"] if seconds or not unknown else []
+        return " and ".join([*parts, *([f"the unknown time of {unknown}"] if unknown else [])])
+
+
 class BarProgress(Observer):
     """A bar for the grid and one for each running method's epochs."""
 
-    def __init__(self, bars: Any, total: int):
+    def __init__(self, bars: Any, total: int, left: TimeLeft):
         self._bars = bars
         self._placed = ""
-        self._grid = bars.add_task("grid", total=total, note="")
+        self._left = left
+        self._grid = bars.add_task("grid", total=total, note="", left=_GridLeft(left))
         self._runs: dict[str, Any] = {}
 
     def started(self, cell: Cell) -> None:
         """Give the run a bar."""
         self._remove(cell)
         epochs = cell.spec.budget["epochs"] or 1
-        self._runs[cell.spec.id] = self._bars.add_task(cell.label, total=epochs, note="")
+        self._runs[cell.spec.id] = self._bars.add_task(cell.label, total=epochs, note="", left="")
 
     def placed(self, cell: Cell, text: str) -> None:
         """Leave a line where the training features are, unless they are where the last run's were."""
@@ -113,13 +133,14 @@ class BarProgress(Observer):
 
     def epoch(self, cell: Cell, epoch: Epoch) -> None:
         """Move the run's bar."""
-        self._bars.update(
-            self._runs[cell.spec.id], completed=epoch.number, total=epoch.total, note=f"loss {epoch.loss:.4g}"
-        )
+        left = f"about {duration(epoch.seconds * (epoch.total - epoch.number))} left" if epoch.total else ""
+        task = self._runs[cell.spec.id]
+        self._bars.update(task, completed=epoch.number, total=epoch.total, note=f"loss {epoch.loss:.4g}", left=left)
 
     def finished(self, cell: Cell, record: Record | None) -> None:
         """Move the first bar and leave a line."""
         self._remove(cell)
+        self._left.finished(cell, record)
         self._bars.advance(self._grid)
         self.said(outcome(cell, record), cell)
 

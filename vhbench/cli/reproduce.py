@@ -53,7 +53,7 @@ def command(
     elif runs.to_do:
         from vhbench.cli.progress import progress
 
-        with progress(len(runs.to_do)) as observer:
+        with progress(runs.to_do, runs.store) as observer:
             runs.run(observer)
     if not dry_run:
         asked.rescore()

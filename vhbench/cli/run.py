@@ -90,7 +90,7 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
     if asked.to_do:
         from vhbench.cli.progress import progress
 
-        with progress(len(asked.to_do)) as observer:
+        with progress(asked.to_do, asked.store) as observer:
             asked.run(observer)
     return _report(asked.cells, asked.store)
 

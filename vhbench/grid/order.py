@@ -44,6 +44,9 @@ def waits(cell: Cell, undone: Collection[str]) -> bool:
     return cell.measured_against in undone
 
 
+TIMES = {"fit_s", "encode_s", "score_s"}  # of a record's entry `timing`
+
+
 @dataclass(frozen=True)
 class _Timed:
     bits: int
@@ -62,11 +65,15 @@ class Estimates:
     def __init__(self, records: Iterable[Record]):
         self._known: dict[tuple[str, str], list[_Timed]] = defaultdict(list)
         for record in records:
-            spec, timing = record.spec, record.data.get("timing", {})
-            if record.status == "done" and {"fit_s", "encode_s", "score_s"} <= timing.keys():
-                rest = timing["encode_s"] + timing["score_s"]
-                timed = _Timed(spec["bits"], spec["budget"].get("epochs"), timing["fit_s"], rest)
-                self._known[spec["protocol"], spec["method"]].append(timed)
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Take a run into account, if it is done and says how long it took."""
+        spec, timing = record.spec, record.data.get("timing", {})
+        if record.status == "done" and timing.keys() >= TIMES:
+            rest = timing["encode_s"] + timing["score_s"]
+            timed = _Timed(spec["bits"], spec["budget"].get("epochs"), timing["fit_s"], rest)
+            self._known[spec["protocol"], spec["method"]].append(timed)
 
     def seconds(self, spec: RunSpec) -> float | None:
         """Return about how many seconds a run takes, or None where no run of its method on its protocol is recorded.
