@@ -104,8 +104,11 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
     for kind in (("failed", "skipped"), ("running", "interrupted")):
         found += [f"{run.state}: {run.folder}{note_of(run)}" for run in states if run.state in kind]
     for grid, count in Counter(run.grid for run in states if run.grid).items():
-        words = f"--config {shlex.quote(str(grid))} --out {shlex.quote(str(grid.parent.parent))}"
-        found.append(f"waiting: {count}; vhbench run {words} starts them")
+        out = f"--out {shlex.quote(str(grid.parent.parent))}"
+        found.append(
+            f"waiting: {count} of grid {grid.stem}; vhbench run --config {shlex.quote(str(grid))} {out} starts them, "
+            f"vhbench forget {shlex.quote(grid.stem)} {out} gives them up"
+        )
     return "\n".join([*found, *problems])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -100,6 +101,34 @@ def kept_grids(root: Path) -> tuple[list[KeptGrid], list[str]]:
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             problems.append(f"{path} is not a grid of this version of vhbench: remove it.")
     return found, problems
+
+
+def find_grid(name: str, root: Path) -> KeptGrid:
+    """Return a kept grid.
+
+    Args:
+        name: its id, which `vhbench status` prints and its file is named by, or the file's path.
+        root: the results folder, where a name is given.
+
+    Raises:
+        UsageError: there is none, or the file is no kept grid.
+    """
+    path = Path(name) if name.endswith(".json") else root / FOLDER / f"{name}.json"
+    path = path if path.parent.name == FOLDER else path.absolute()
+    if path.parent.name != FOLDER:
+        raise UsageError(f"{path} is not in a folder {FOLDER} of results: nothing there is a kept grid.")
+    root = path.parent.parent
+    grids, problems = kept_grids(root)
+    for grid in grids:
+        if grid.path.name == path.name:
+            return grid
+    for problem in problems:
+        if problem.startswith(f"{path} "):
+            raise UsageError(problem)
+    names = [grid.path.stem for grid in grids]
+    raise unknown(
+        "grid", name, names, f"`vhbench status --out {shlex.quote(str(root))}` shows those with waiting runs."
+    )
 
 
 @dataclass(frozen=True)

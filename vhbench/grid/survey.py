@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vhbench.grid.files import kept_grids
+from vhbench.grid.files import KeptGrid, kept_grids
 from vhbench.method import Epoch
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.store import Store
@@ -58,6 +58,19 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
             if not any(f"{folder}/" in text for text in problems):  # named already: its record or codes are damaged
                 states.setdefault(folder, RunState(folder, "waiting", grid=grid.path))
     return [states[folder] for folder in sorted(states)], problems + faults
+
+
+def waiting_in(grid: KeptGrid, store: Store) -> tuple[list[Path], dict[Path, int]]:
+    """Return the folders of a grid's runs that have not begun, and how many of them each other kept grid asks for too.
+
+    Args:
+        grid: the grid.
+        store: the results folder that keeps it.
+    """
+    waiting = [name for name in grid.runs if not (store.root / name).is_dir()]
+    others = [other for other in kept_grids(store.root)[0] if other.path.name != grid.path.name]
+    counts = {other.path: sum(name in other.runs for name in waiting) for other in others}
+    return [store.root / name for name in waiting], {path: count for path, count in counts.items() if count}
 
 
 def _recorded(record: Record, fingerprints: Mapping[str, str], epochs: int | None) -> RunState:
