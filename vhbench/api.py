@@ -90,6 +90,8 @@ def run(
         "device": device, "deterministic": deterministic, "checkpoint_every": checkpoint_every, "launcher": launcher,
         "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
+    for line in asked.lacking():
+        log.warning(line)
     if asked.to_do:
         asked.run(Observer())
     return _table(asked.records())
@@ -117,7 +119,7 @@ def compare(
     *,
     method: OneOrMoreNames = (),
     bits: OneOrMoreNumbers = (),
-    metric: OneOrMoreNames = "map@20",
+    metric: OneOrMoreNames = (),
     convention: str = "literature",
     ci: bool = False,
     baseline: str | None = None,
@@ -132,10 +134,11 @@ def compare(
     """Do what `vhbench compare` does and return its rows.
 
     Args:
-        protocol: names to keep; empty keeps all.
+        protocol: names or paths of manifests to keep; empty keeps all.
         method: names to keep, in this order; empty keeps all.
         bits: code lengths to keep; empty keeps all.
-        metric: one name or several, full or partial: `map@20`, `mrr[ties=worst]`.
+        metric: one name or several, full or partial: `map@20`, `mrr[ties=worst]`; empty takes map@20, or the nearest K
+            that a run has recorded.
         convention: "literature" or "strict": what a partial name leaves out.
         ci: add the 95 % bootstrap interval over queries.
         baseline: test every method against this one.
@@ -227,7 +230,7 @@ def report(
     protocol: OneOrMoreNames = (),
     method: OneOrMoreNames = (),
     bits: OneOrMoreNumbers = (),
-    metric: str = "map@20",
+    metric: str | None = None,
     convention: str = "literature",
     data: Path | str | None = None,
     out: Path | str = "results",
@@ -242,7 +245,8 @@ def report(
         protocol: names or paths of manifests to keep; empty keeps all. A path also says where the labels are.
         method: names to keep; empty keeps all.
         bits: code lengths to keep; empty keeps all.
-        metric: a map: shown first, and AP query by query; where it is not recorded the nearest K is taken.
+        metric: a map: shown first, and AP query by query; map@20 by default. Of runs that have not recorded it the
+            nearest K is taken.
         convention: "literature" or "strict": shown first.
         data: folder of the feature files, for labels; `$VHBENCH_DATA` by default.
         out: results folder.
@@ -258,7 +262,7 @@ def report(
     """
     from vhbench.report.page import write_page
 
-    path, choice = Path(output), Choice((), _texts(method), _ints(bits), (metric,), convention)
+    path, choice = Path(output), Choice((), _texts(method), _ints(bits), (metric,) if metric else (), convention)
     lacking = write_page(
         path, Store(out), choice, protocols=_texts(protocol), data=_data_folder(data), registry=Registry(plugins)
     )

@@ -25,9 +25,9 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
 @click.option("--method", "methods", type=options.NAMES, default=(), help="Only these methods, in this order.")
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
 @click.option(
-    "--metric", "metrics", multiple=True, default=("map@20",), show_default=True,
+    "--metric", "metrics", multiple=True,
     help="map@K, precision@K, recall@K, ndcg@K, mrr or precision@r2 (within Hamming radius 2), with options if you "
-    "like: map@20[den=min,ties=best],mrr.",
+    "like: map@20[den=min,ties=best],mrr. By default map@20, or the nearest K that a run has recorded.",
 )  # fmt: skip
 @click.option(
     "--convention", default="literature", show_default=True, help="literature or strict: options a metric leaves out."

@@ -13,12 +13,15 @@ import click
 
 from vhbench.cli.words import describe_epoch, duration
 from vhbench.grid.cells import Cell
+from vhbench.grid.lacking import recorded_ks
 from vhbench.grid.order import Estimates
 from vhbench.grid.runner import Observer
 from vhbench.grid.time_left import TimeLeft
 from vhbench.method import Epoch
+from vhbench.runs.groups import USUAL_K
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
+from vhbench.scoring import Metric
 
 QUIET = 30.0  # seconds between plain lines on a run's epochs
 
@@ -159,8 +162,8 @@ def outcome(cell: Cell, record: Record | None) -> str:
         return "another process is doing this run"
     if record.status != "done":
         return f"{record.status}: {record.data['reason']}"
-    k = min(cell.protocol.ks, key=lambda k: abs(k - 20))
-    value = next(value for name, value in record.scores.items() if name.startswith(f"map@{k}["))
+    k = min(recorded_ks(record), key=lambda k: abs(k - USUAL_K))
+    value = record.scores[str(Metric.parse(f"map@{k}"))]
     score = "undefined" if value is None else f"{value:.3f}"
     times = record.data["timing"]
     return (

@@ -24,8 +24,9 @@ from vhbench.runs.store import Store
 @click.option("--method", "methods", type=options.NAMES, default=(), help="Only these methods.")
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
 @click.option(
-    "--metric", default="map@20", show_default=True,
-    help="map@K: shown first, and AP@K query by query. Where it is not recorded, the nearest K is taken.",
+    "--metric",
+    help="map@K: shown first, and AP@K query by query; map@20 by default. Of a run that has not recorded it, the "
+    "nearest K is taken.",
 )  # fmt: skip
 @click.option("--convention", default="literature", show_default=True, help="literature or strict: shown first.")
 @options.data
@@ -36,7 +37,7 @@ def command(
     protocols: Sequence[str],
     methods: Sequence[str],
     bits: Sequence[int],
-    metric: str,
+    metric: str | None,
     convention: str,
     data: Path | None,
     plugins: Sequence[Path],
@@ -49,7 +50,7 @@ def command(
     from vhbench.plugins.registry import Registry
     from vhbench.report.page import write_page
 
-    choice = Choice(methods=methods, bits=bits, metrics=(metric,), convention=convention)
+    choice = Choice(methods=methods, bits=bits, metrics=(metric,) if metric else (), convention=convention)
     registry = Registry(plugins)
     for sentence in write_page(output, Store(out), choice, protocols=protocols, data=data, registry=registry):
         click.echo(f"not on the page: {sentence}", err=True)

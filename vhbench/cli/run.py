@@ -19,12 +19,13 @@ from vhbench.cli.words import duration
 from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell, changed_params
 from vhbench.grid.files import GridFile, read_grid_file
+from vhbench.grid.lacking import recorded_ks
 from vhbench.grid.order import Estimates
-from vhbench.grid.request import request
+from vhbench.grid.request import Request, request
 from vhbench.grid.survey import unfinished
 from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
-from vhbench.runs.groups import Choice, groups
+from vhbench.runs.groups import USUAL_K, Choice, groups
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
@@ -85,8 +86,9 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
         click.echo(f"These runs are not the one in {config.path}: its data, or options, differ.", err=True)
     if dry_run:
         click.echo(_grid_table(asked.cells, asked.to_do, asked.store))
+        _say_lacking(asked)
         return 0
-    _say_kept(asked.cells, asked.to_do)
+    _say_kept(asked)
     if asked.to_do:
         from vhbench.cli.progress import progress
 
@@ -108,18 +110,24 @@ def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]
     return params
 
 
-def _say_kept(cells: Sequence[Cell], wanted: Sequence[Cell]) -> None:
+def _say_lacking(asked: Request) -> None:
+    for line in asked.lacking():
+        click.echo(line, err=True)
+
+
+def _say_kept(asked: Request) -> None:
     """Say how many runs are left as they are, and why."""
-    chosen = {cell.spec.id for cell in wanted}
+    cells, chosen = asked.cells, {cell.spec.id for cell in asked.to_do}
     kept = Counter(cell.state for cell in cells if cell.spec.id not in chosen)
     recorded = kept.total() - kept["running"]
     if recorded == len(cells):
-        click.echo("Nothing to do: every run is recorded already.", err=True)
+        click.echo(f"Nothing to {'train' if asked.lacking() else 'do'}: every run is recorded already.", err=True)
     elif kept:
         click.echo(f"{recorded} of {len(cells)} runs are recorded already.", err=True)
     if kept["stale"]:
         text = "of these were made with other source code of the method: --rerun stale does them again."
         click.echo(f"{kept['stale']} {text}", err=True)
+    _say_lacking(asked)
 
 
 def _report(cells: Sequence[Cell], store: Store) -> int:
@@ -143,14 +151,18 @@ def _report(cells: Sequence[Cell], store: Store) -> int:
 
 
 def _rows(cells: Sequence[Cell], done: Sequence[Record], kept: Sequence[KeptReferences]) -> list[Row]:
-    """Return each protocol's map@20, or at the K nearest to 20 that it reports; methods in the order asked for."""
+    """Return each protocol's map@20, or at the K nearest to 20 that it reports; methods in the order asked for.
+
+    Where a run has not recorded that, because the protocol got it since, each is shown at the nearest K that it has.
+    """
     found = []
     for protocol in {cell.protocol.name: cell.protocol for cell in cells}.values():
         records = [record for record in done if record.spec["protocol"] == protocol.name]
         known = {record.spec["method"] for record in records}
         methods = tuple(dict.fromkeys(cell.spec.method for cell in cells if cell.spec.method in known))
-        k = min(protocol.ks, key=lambda k: abs(k - 20))
-        choice = Choice(methods=methods, metrics=(f"map@{k}",))
+        k = min(protocol.ks, key=lambda k: abs(k - USUAL_K))
+        everywhere = all(k in recorded_ks(record) for record in records)
+        choice = Choice(methods=methods, metrics=(f"map@{k}",) if everywhere else ())
         found += with_references(rows(records, choice), groups(records, choice), kept)
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell
 from vhbench.grid.files import keep_grid
+from vhbench.grid.lacking import lacking_ks
 from vhbench.grid.plan import Grid, check_rerun, plan, to_do
 from vhbench.grid.runner import Observer, Settings, Sources, run_cells
 from vhbench.plugins.registry import Registry
@@ -83,6 +84,11 @@ class Request:
         sources = Sources(self.data, self.plugins, self.grid.allow_counts)
         launch = self.registry.launcher(self.launcher).load()
         run_cells(self.to_do, self.store, self.settings, launch, observer, sources, self.launcher_options)
+
+    def lacking(self) -> list[str]:
+        """Return which K the runs lack that are left as they are, and how they get them; see `lacking_ks`."""
+        chosen = {cell.spec.id for cell in self.to_do}
+        return lacking_ks([cell for cell in self.cells if cell.spec.id not in chosen], self.out, self.data)
 
     def records(self) -> list[Record]:
         """Return what is recorded now, in the grid's order."""

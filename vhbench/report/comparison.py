@@ -12,12 +12,10 @@ from vhbench.report.published import read_published
 from vhbench.report.references import chance_levels, with_references
 from vhbench.report.rows import Row, rows
 from vhbench.report.significance import with_statistics
-from vhbench.runs.groups import Choice, groups
+from vhbench.runs.groups import USUAL_K, Choice, groups
 from vhbench.runs.record import Record
 from vhbench.runs.references import KeptReferences
 from vhbench.scoring import Metric
-
-USUAL_K = 20
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from vhbench.errors import UsageError
 from vhbench.report.published import PublishedRow
-from vhbench.runs.groups import Choice, Group, data_differences, groups, in_database, score_key
+from vhbench.runs.groups import USUAL, Choice, Group, data_differences, groups, in_database, score_key
 from vhbench.runs.record import Record
 from vhbench.runs.warnings import warnings_of
 from vhbench.scoring import Metric, record_metrics, recorded_metrics
@@ -125,23 +126,42 @@ def rows(records: Iterable[Record], choice: Choice, sources: Mapping[str, str] =
     alike = groups(records, choice)
     differences = data_differences(alike)
     found: list[tuple[int, Row]] = []
-    for text in choice.metrics:
+    for text in choice.metrics or (USUAL,):
         metric_rows: list[tuple[int, Row]] = []
-        lacking: dict[str, set[Path]] = {}
+        lacking: dict[str, dict[Path, str]] = {}
         for group in alike:
             for number, split in enumerate(group.spec["splits"]):
-                metric = str(Metric.parse(text, choice.convention, in_database(group.records[0], split)))
-                key = score_key(group, split, metric)
-                having = tuple(record for record in group.records if key in record.scores)
-                if having:
-                    row = _row(replace(group, records=having), split, metric, key, sources)
-                    metric_rows.append((number, replace(row, differs=differences.get(group.protocol, ""))))
-                if missing := {record.folder for record in group.records if key not in record.scores}:
-                    lacking.setdefault(group.protocol, set()).update(missing)
+                wanted = Metric.parse(text, choice.convention, in_database(group.records[0], split))
+                for metric, part in _by_metric(group, split, wanted, nearest=not choice.metrics).items():
+                    key = score_key(group, split, str(metric))
+                    having = tuple(record for record in part if key in record.scores)
+                    if having:
+                        row = _row(replace(group, records=having), split, str(metric), key, sources)
+                        metric_rows.append((number, replace(row, differs=differences.get(group.protocol, ""))))
+                    shown = metric.name if having and metric != wanted else ""
+                    folders = [record.folder for record in part if metric != wanted or key not in record.scores]
+                    lacking.setdefault(group.protocol, {}).update(dict.fromkeys(folders, shown))
         _check_recorded(text, alike, metric_rows, lacking)
         found += metric_rows
     found.sort(key=lambda item: (item[1].protocol, item[0]))  # stable: methods and code lengths are in order already
     return [row for _, row in found]
+
+
+def _by_metric(group: Group, split: str, wanted: Metric, nearest: bool) -> dict[Metric, list[Record]]:
+    """Return by which metric each record of a group is shown: the wanted one, or the same at the nearest recorded K."""
+    found: dict[Metric, list[Record]] = {}
+    for record in group.records:
+        metric = wanted
+        if nearest and score_key(group, split, str(wanted)) not in record.scores:
+            metric = replace(wanted, k=_nearest_k(record, wanted))
+        found.setdefault(metric, []).append(record)
+    return found
+
+
+def _nearest_k(record: Record, wanted: Metric) -> int | None:
+    """Return the recorded K of a metric's kind that is nearest to its own; its own where none is recorded."""
+    ks = [metric.k for metric in recorded_metrics(record.scores) if metric.kind == wanted.kind and metric.k]
+    return min(ks, key=lambda k: abs(k - (wanted.k or 0)), default=wanted.k)
 
 
 def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, str]) -> Row:
@@ -183,7 +203,7 @@ def is_stale(record: Record, sources: Mapping[str, str]) -> bool:
 
 
 def _check_recorded(
-    text: str, alike: Sequence[Group], found: Sequence[tuple[int, Row]], lacking: Mapping[str, set[Path]]
+    text: str, alike: Sequence[Group], found: Sequence[tuple[int, Row]], lacking: Mapping[str, Mapping[Path, str]]
 ) -> None:
     """Raise UsageError if no run has recorded a metric; say so if some have not.
 
@@ -191,7 +211,7 @@ def _check_recorded(
         text: the metric as it was asked for.
         alike: all runs.
         found: the rows that there are, whatever stands before them.
-        lacking: protocol -> folders of the runs that have not recorded it.
+        lacking: protocol -> folders of the runs that have not recorded it -> what is shown instead, empty for nothing.
     """
     if alike and not found:
         recorded = {metric for group in alike for metric in recorded_metrics(group.records[0].scores)}
@@ -200,10 +220,14 @@ def _check_recorded(
         advice = _rescoring(Metric.parse(text), {metric.k for metric in recorded if metric.k}, alike)
         raise UsageError(f"{text} is not recorded for {', '.join(sorted(lacking))}; recorded are {names}.{advice}")
     having = {row.protocol for _, row in found}
-    for protocol, folders in sorted(lacking.items()):
+    for protocol, instead in sorted(lacking.items()):
         runs = sum(len(group.records) for group in alike if group.protocol == protocol)
-        part = f"{len(folders)} of {runs} runs on " if protocol in having else ""
-        log.warning("left out: %s is not recorded for %s%s", text, part, protocol)
+        for shown, count in Counter(instead.values()).items():
+            part = f"{count} of {runs} runs on " if protocol in having and count < runs else ""
+            if shown:
+                log.warning("shown instead: %s, as %s is not recorded for %s%s", shown, text, part, protocol)
+            else:
+                log.warning("left out: %s is not recorded for %s%s", text, part, protocol)
 
 
 def _rescoring(metric: Metric, ks: set[int], alike: Sequence[Group]) -> str:

@@ -11,6 +11,8 @@ from vhbench.errors import UsageError, unknown
 from vhbench.runs.record import Record
 from vhbench.scoring import Metric
 
+USUAL_K = 20
+USUAL = f"map@{USUAL_K}"
 ROLES = ("train", "query", "database", "relevance")
 
 
@@ -22,14 +24,15 @@ class Choice:
         protocols: names.
         methods: names.
         bits: code lengths.
-        metrics: names, full or partial; the convention fills in what they leave out.
+        metrics: names, full or partial; the convention fills in what they leave out. Empty: USUAL, or, of a run that
+            has not recorded it, the map with the nearest K that it has.
         convention: "literature" or "strict".
     """
 
     protocols: Sequence[str] = ()
     methods: Sequence[str] = ()
     bits: Sequence[int] = ()
-    metrics: Sequence[str] = ("map@20",)
+    metrics: Sequence[str] = ()
     convention: str = "literature"
 
 
@@ -147,7 +150,7 @@ def _check_names(done: Sequence[Record], choice: Choice) -> None:
         if bits not in lengths:
             there_are = ", ".join(map(str, sorted(lengths))) or "none at all"
             raise UsageError(f"No finished run has codes of {bits} bits; there are {there_are}.")
-    for text in choice.metrics:
+    for text in choice.metrics or (USUAL,):
         Metric.parse(text, choice.convention)
 
 

@@ -20,7 +20,7 @@ from vhbench.report.figures import style
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
 from vhbench.report.rows import rows
-from vhbench.runs.groups import Choice, Group, groups, in_database
+from vhbench.runs.groups import USUAL, Choice, Group, groups, in_database
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
@@ -47,7 +47,7 @@ def gather(
 
     Args:
         store: the folder.
-        choice: protocols, methods and code lengths to show, one metric (a map) and a convention.
+        choice: protocols, methods and code lengths to show, at most one metric (a map) and a convention.
         registry: finds protocols, and the methods whose source may have changed since.
         given: protocols that the registry does not know by name.
         data: the data folder, for labels.
@@ -62,7 +62,7 @@ def gather(
     k = _k(choice)
     records, _ = store.records()
     alike = groups(records, choice)
-    if alike and not any(f"map@{k}" in _short_names(group, "literature") for group in alike):
+    if choice.metrics and alike and not any(f"map@{k}" in _short_names(group, "literature") for group in alike):
         rows(records, choice)  # says which are recorded
     kept, lacking = read_references(store.root)
     shown = sorted((record for record in records if _is_chosen(record, choice)), key=_order)
@@ -89,7 +89,7 @@ def gather(
 
 def _k(choice: Choice) -> int:
     """Return the K of the map that is asked for."""
-    (text,) = choice.metrics
+    (text,) = choice.metrics or (USUAL,)
     metric = Metric.parse(text, choice.convention)
     if metric.kind != "map" or metric.k is None or metric != Metric.parse(metric.name, choice.convention):
         raise UsageError(
