@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 
 import pytest
 
@@ -82,6 +84,68 @@ def test_a_record_does_its_run_again(vhbench, run_tiny, out, tiny, tmp_path, fak
     (other,) = (tmp_path / "again").rglob("run.json")
     assert json.loads(other.read_text())["scores"] == json.loads(record.read_text())["scores"]
     assert "These runs are not the one in" in vhbench("run", *given, "--seeds", "4", "--out", out, "--dry-run").err
+
+
+@pytest.fixture
+def foreign(vhbench, tiny, out, fake_methods, tmp_path):
+    """A record of a run on a manifest of one's own, with a plugin's method and a data folder; and these three."""
+    manifest, plugin, data = tmp_path / "my manifest.toml", tmp_path / "my method.py", tmp_path / "my data"
+    manifest.write_text(tiny.read_text())
+    shutil.copy(fake_methods, plugin)
+    shutil.copytree(tiny.parent, data)
+    given = ["--protocol", manifest, "--plugin", plugin, "--data", data]
+    assert vhbench("run", "--method", "fake", "--bits", "8", "--out", out, *given).code == 0
+    (record,) = out.rglob("run.json")
+    return record, manifest, plugin, data
+
+
+def test_a_record_of_ones_own_manifest_and_method_says_what_to_add(vhbench, foreign, out):
+    record, manifest, plugin, data = foreign
+    assert json.loads(record.read_text())["made_with"] == {
+        "protocol": str(manifest), "data": str(data), "plugins": [str(plugin)],
+    }  # fmt: skip
+    error = vhbench("run", "--config", record, "--out", out).error
+    assert "with protocol 'tiny' and method 'fake', unknown here" in error
+    words = shlex.split(error.partition("made with ")[2].partition(": add")[0])
+    assert words == ["--protocol", str(manifest), "--data", str(data), "--plugin", str(plugin)]
+    again = vhbench("run", "--config", record, "--out", out, *words)
+    assert again.code == 0 and "Nothing to do" in again.err and "not the one in" not in again.err
+
+
+def test_a_record_names_only_what_is_lacking(vhbench, foreign, out):
+    record, manifest, plugin, data = foreign
+    error = vhbench("run", "--config", record, "--out", out, "--plugin", plugin, "--data", data).error
+    assert "with protocol 'tiny', unknown here" in error and str(manifest) in error
+    assert "--plugin '" not in error and "--data" not in error
+    error = vhbench("run", "--config", record, "--out", out, "--plugin", plugin, "--protocol", manifest).error
+    assert error.endswith(f"The record says --data '{data}'."), "its data are not beside this manifest"
+
+
+def test_a_plugin_that_cannot_be_used_says_why(vhbench, foreign, out):
+    record, manifest, plugin, data = foreign
+    plugin.write_text("import nowhere_at_all")
+    given = ["--protocol", manifest, "--plugin", plugin, "--data", data]
+    assert "No module named 'nowhere_at_all'" in vhbench("run", "--config", record, "--out", out, *given).error
+
+
+def test_nothing_that_a_record_names_is_opened(vhbench, foreign, out):
+    record, manifest, plugin, data = foreign
+    plugin.write_text(f"open({str(out / 'executed')!r}, 'w')")
+    manifest.write_text("not TOML")
+    shutil.rmtree(data)
+    assert "made with --protocol" in vhbench("run", "--config", record, "--out", out).error
+    assert not (out / "executed").exists()
+
+
+def test_a_record_from_before_the_entry_names_the_file_of_its_method(vhbench, foreign, out):
+    record, _, plugin, _ = foreign
+    values = json.loads(record.read_text())
+    del values["made_with"]
+    record.write_text(json.dumps(values))
+    assert f"made with --plugin '{plugin}': add" in vhbench("run", "--config", record, "--out", out).error
+    values["method"]["origin"] = "built-in"
+    record.write_text(json.dumps(values))
+    assert "unknown here; add where they are (--protocol PATH.toml" in vhbench("run", "--config", record).error
 
 
 def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out):

@@ -87,6 +87,7 @@ def test_without_the_data_codes_are_written_and_the_reason_is_said(vhbench, reco
     result = vhbench("export", record.folder, "-o", tmp_path / "codes", "--out", out)
     assert result.code == 0
     assert "labels are left out: Unknown protocol 'tiny'" in result.err and "--protocol PATH.toml" in result.err
+    assert "The run says that it was made with --protocol " in result.err
     written = [line.rpartition("/")[2] for line in result.out.splitlines()]
     assert written == ["query.npy", "database.npy", "database.faiss", "about.json"]
 

@@ -148,10 +148,13 @@ def test_labels_that_the_run_was_not_scored_on_are_refused(vhbench, record, tiny
     assert contents(record.folder) == before
 
 
-def test_a_protocol_that_only_its_manifest_tells_is_asked_for(vhbench, record, out):
+def test_a_protocol_that_only_its_manifest_tells_is_asked_for(vhbench, record, tiny, out):
     before = contents(record.folder)
     result = vhbench("rescore", "--out", out)
     assert result.code == 2 and "--protocol path/to/tiny.toml" in result.error
+    assert f"(the last one says that it was made with --protocol {tiny})" in result.error
+    assert vhbench("rescore", "--out", out, "--protocol", "tiny").error == result.error
+    assert "Unknown protocol 'tinny'" in vhbench("rescore", "--out", out, "--protocol", "tinny").error
     assert contents(record.folder) == before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from vhbench.cli.grid_options import grid_options
 from vhbench.cli.launching import LaunchingCommand
 from vhbench.cli.status import note_of
 from vhbench.cli.words import duration
-from vhbench.errors import UsageError
+from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, changed_params
 from vhbench.grid.files import GridFile, read_grid_file
 from vhbench.grid.lacking import recorded_ks
@@ -82,8 +82,8 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
     asked = request({**given, "params": _params(config, given["methods"], sets)})
-    if config and config.run and config.run not in {cell.spec.id for cell in asked.cells}:
-        click.echo(f"These runs are not the one in {config.path}: its data, or options, differ.", err=True)
+    if config and config.run:
+        _check_record(config, asked)
     if dry_run:
         click.echo(_grid_table(asked.cells, asked.to_do, asked.store))
         _say_lacking(asked)
@@ -95,6 +95,44 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
         with progress(asked.to_do, asked.store) as observer:
             asked.run(observer)
     return _report(asked.cells, asked.store)
+
+
+def _check_record(config: GridFile, asked: Request) -> None:
+    """Say where the runs are not the one of the record that they were asked for with.
+
+    Raises:
+        UsageError, DataError: its protocol, method or data are not found; the message says what the record names.
+    """
+    protocols = [name for name in asked.grid.protocols if _is_unknown(asked.registry.protocol, name)]
+    methods = [name for name in asked.grid.methods if name != "all" and _is_unknown(asked.registry.method, name)]
+    if any(entry.broken for entry in asked.registry.methods()):
+        methods = []  # planning says why a plugin cannot be used
+    lacking = {kind: names[0] for kind, names in (("protocol", protocols), ("method", methods)) if names}
+    if lacking:
+        words = config.made_with.words(protocol="protocol" in lacking, data=not asked.data, plugins="method" in lacking)
+        said = f"it says that it was made with {words}: add what you trust of this" if words else "add where they are"
+        raise UsageError(
+            f"{config.path} is the record of a run with {' and '.join(f'{k} {n!r}' for k, n in lacking.items())}, "
+            f"unknown here; {said} (--protocol PATH.toml, --plugin FILE.py)."
+        )
+    try:
+        runs = {cell.spec.id for cell in asked.cells}
+    except DataError as error:
+        if asked.data is None and config.made_with.data:
+            raise DataError(
+                f"{error} The record says {config.made_with.words(protocol=False, plugins=False)}."
+            ) from error
+        raise
+    if config.run not in runs:
+        click.echo(f"These runs are not the one in {config.path}: its data, or options, differ.", err=True)
+
+
+def _is_unknown(find: Callable[[str], object], name: str) -> bool:
+    try:
+        find(name)
+    except UsageError:
+        return True
+    return False
 
 
 def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from vhbench.plugins.registry import MethodEntry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.in_domain import in_domain_spec
+from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import Record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store
@@ -27,6 +28,7 @@ class Cell:
         state: "missing", "running", "done", "stale", "failed" or "skipped".
         record: what the store has, if anything.
         asked: the method and the protocol as the user named them: by these another process finds them again.
+        made_with: where its data and method came from, as the user named them.
     """
 
     spec: RunSpec
@@ -36,6 +38,7 @@ class Cell:
     state: str
     record: Record | None
     asked: tuple[str, str] = ("", "")
+    made_with: MadeWith = NOTHING
 
     @property
     def label(self) -> str:
@@ -57,6 +60,7 @@ def make_cell(
     splits: Sequence[Split],
     store: Store,
     asked: tuple[str, str],
+    made_with: MadeWith,
 ) -> Cell:
     """Return a run with its state in the store.
 
@@ -65,7 +69,7 @@ def make_cell(
     """
     record = store.read(spec)
     state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
-    return Cell(spec, entry, protocol, splits, state, record, asked)
+    return Cell(spec, entry, protocol, splits, state, record, asked, made_with)
 
 
 def recorded_since(cell: Cell, store: Store) -> Record | None:

@@ -15,6 +15,7 @@ from typing import Any
 from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
+from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
 from vhbench.runs.record import migrate
 from vhbench.runs.spec import SMOKE_VIDEOS
@@ -140,12 +141,14 @@ class GridFile:
         values: long option without its dashes -> a text, a list of texts, or a truth value.
         sets: method -> hyper-parameter -> text.
         run: id of the run, where the file is the record of one; else empty.
+        made_with: where that run's data and method came from.
     """
 
     path: Path
     values: Mapping[str, str | list[str] | bool]
     sets: Mapping[str, Mapping[str, str]]
     run: str = ""
+    made_with: MadeWith = NOTHING
 
 
 def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
@@ -164,7 +167,7 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
         raise UsageError(f"Cannot read the grid file {path}: {error.strerror or error}.") from error
     except ValueError as error:
         raise UsageError(f"The grid file {path} is not text in UTF-8.") from error
-    content, run = (_from_json if path.suffix == ".json" else _from_toml)(path, text)
+    content, record = (_from_json if path.suffix == ".json" else _from_toml)(path, text)
     values: dict[str, str | list[str] | bool] = {}
     sets: dict[str, dict[str, str]] = {}
     for name, value in content.items():
@@ -177,25 +180,26 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
             values[key] = [_text(path, name, item) for item in value]
         else:
             values[key] = value if isinstance(value, bool) else _text(path, name, value)
-    return GridFile(path, values, sets, run)
+    return GridFile(path, values, sets, str(record.get("id", "")), MadeWith.read(record))
 
 
-def _from_toml(path: Path, text: str) -> tuple[Mapping[str, Any], str]:
+def _from_toml(path: Path, text: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
-        return tomllib.loads(text), ""
+        return tomllib.loads(text), {}
     except (ValueError, RecursionError) as error:
         raise UsageError(f"The grid file {path} is not TOML: {error}.") from error
 
 
-def _from_json(path: Path, text: str) -> tuple[Mapping[str, Any], str]:
+def _from_json(path: Path, text: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the options in a kept grid, or those of a record and the record."""
     try:
         data = json.loads(text)
         schema = data["schema"]
         if schema == SCHEMA:
-            return dict(data["options"]), ""
+            return dict(data["options"]), {}
         data = migrate(data)
         if data["schema"] == RUN_SCHEMA:
-            return _options_of_run(data["spec"], data.get("data", {})), str(data["id"])
+            return _options_of_run(data["spec"], data.get("data", {})), {**data, "id": str(data["id"])}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path} is neither the record of a run nor a kept grid; grid files are TOML.") from error
     raise UsageError(f"{path} has schema {schema!r}, which this vhbench does not read: grid files are TOML.")

@@ -12,6 +12,7 @@ from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.order import measured_last
 from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.runs.made_with import MadeWith
 from vhbench.runs.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
 from vhbench.runs.store import Store
 
@@ -76,6 +77,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
         protocol = registry.protocol(name)
         splits = protocol.load(data, allow_counts=grid.allow_counts)
         digests = {split.name: split.digests() for split in splits}
+        made_with = MadeWith.given(name, protocol.name, data, registry.plugins)
         for method, entry in entries.items():
             values = params[entry.name]
             budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
@@ -93,7 +95,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                         splits=digests,
                         normalize=normalize,
                     )
-                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name)))
+                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name), made_with))
     return measured_last(cells)
 
 

@@ -333,6 +333,7 @@ def _base_record(cell: Cell) -> dict[str, Any]:
         "data": {split.name: dict(split.notes) for split in cell.splits},
         "changed": changed_params(cell),
         "method": {"origin": cell.entry.origin, "fingerprint": cell.entry.fingerprint},
+        **cell.made_with.to_json(),
         "vhbench": __version__,
     }
 

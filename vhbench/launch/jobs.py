@@ -14,6 +14,7 @@ from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.runner import Observer, Settings, Work, record_end, run_cell
 from vhbench.plugins.registry import Registry
+from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import Record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store
@@ -133,7 +134,8 @@ def _cell(job: Job, store: Store) -> Cell:
     """Open the run's data and find its method."""
     registry = Registry(job.plugins)
     entry, protocol = registry.method(job.method), registry.protocol(job.protocol)
-    splits = protocol.load(Path(job.data) if job.data else None, allow_counts=job.allow_counts)
+    data = Path(job.data) if job.data else None
+    splits = protocol.load(data, allow_counts=job.allow_counts)
     planned = RunSpec(**job.spec)
     digests = {split.name: split.digests() for split in splits}
     spec = replace(planned, method=entry.name, protocol=protocol.name, version=protocol.version, splits=digests)
@@ -142,7 +144,8 @@ def _cell(job: Job, store: Store) -> Cell:
             f"The data of {job.protocol}, or vhbench itself, are not what they were when the grid was planned: run the "
             "same command again."
         )
-    return make_cell(spec, entry, protocol, splits, store, (job.method, job.protocol))
+    made_with = MadeWith.given(job.protocol, protocol.name, data, registry.plugins)
+    return make_cell(spec, entry, protocol, splits, store, (job.method, job.protocol), made_with)
 
 
 def _digest(record: Record | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -29,6 +30,7 @@ BUILT_IN = "built-in"
 LAUNCHERS = "vhbench.launchers"  # group of entry points
 BUILT_IN_LAUNCHERS = ("inline", "local", "slurm")
 E = TypeVar("E", "MethodEntry", "ProtocolEntry")
+MANIFEST = ".toml"  # ends the path of a manifest
 COMPOSED = "-to-"  # stands in the name of a protocol that is made of two others
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # methods and protocols name folders
 
@@ -106,7 +108,7 @@ class Registry:
     """
 
     def __init__(self, plugins: Iterable[Path | str] = ()):
-        self._plugins = tuple({Path(plugin).resolve(): Path(plugin) for plugin in plugins}.values())
+        self.plugins = tuple({Path(plugin).resolve(): Path(plugin) for plugin in plugins}.values())
 
     def methods(self) -> list[MethodEntry]:
         """Return every method, built-ins first, by name."""
@@ -137,7 +139,7 @@ class Registry:
             UsageError: unknown, offered twice, or broken.
             DataError: the manifest is faulty.
         """
-        if name.endswith(".toml") and (COMPOSED not in name or Path(name).exists()):
+        if name.endswith(MANIFEST) and (COMPOSED not in name or Path(name).exists()):
             from vhbench.datasets.manifest_protocol import load_manifest
 
             return load_manifest(Path(name))
@@ -146,12 +148,20 @@ class Registry:
             return composed
         hint = (
             "`vhbench list protocols` lists them; A-to-B trains on one of them and searches another, X-unseen holds "
-            "classes out; a manifest of your own is given by its path, which ends in .toml."
+            f"classes out; {manifest_hint(name)}"
         )
         entry = _one("protocol", name, found, (e.name for e in self._protocols), hint)
         if entry.protocol is None:
             raise UsageError(f"Protocol {entry.name!r} ({entry.origin}) cannot be used: {entry.broken}.")
         return entry.protocol
+
+    def protocol_names(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return by which names records know the protocols that a user names; errors as for `protocol`.
+
+        A manifest's path becomes the manifest's name. A name stays as it is, also one that is not known here: the
+        manifest behind a record may be anywhere.
+        """
+        return tuple(self.protocol(t).name if MANIFEST in t or ":" in t else t for t in texts)  # a path, origin:name
 
     def launchers(self) -> list[LauncherEntry]:
         """Return every launcher, built-ins first."""
@@ -188,7 +198,7 @@ class Registry:
             entries += _builtin_methods(path)
         for point in entry_points(group="vhbench.methods"):
             entries += _installed_methods(point)
-        for path in self._plugins:
+        for path in self.plugins:
             entries += _plugin_methods(path)
         return sorted(entries, key=lambda e: (e.origin != BUILT_IN, e.name))
 
@@ -212,6 +222,15 @@ class Registry:
     def _launchers(self) -> list[LauncherEntry]:
         points = [EntryPoint(name, f"vhbench.launch.{name}:launch", LAUNCHERS) for name in BUILT_IN_LAUNCHERS]
         return [_launcher(point) for point in (*points, *entry_points(group=LAUNCHERS))]
+
+
+def manifest_hint(name: str) -> str:
+    """Say how a manifest of one's own is named, where `name` is no protocol."""
+    example = f"which ends in {MANIFEST}"
+    with contextlib.suppress(OSError):  # a name too long for a file
+        if Path(f"{name}{MANIFEST}").is_file():
+            example = f"as in {name}{MANIFEST}, which is here"
+    return f"a manifest of your own is given by its path, {example}."
 
 
 def _launcher(point: EntryPoint) -> LauncherEntry:

@@ -16,6 +16,7 @@ import numpy as np
 from vhbench.errors import UsageError, VhbenchError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Relevance, Split
+from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import Store
 from vhbench.runs.stored_codes import check_data, read_codes
@@ -142,7 +143,9 @@ def _splits(
         splits = found.load(data, allow_counts=True)
         check_data(record, found, splits)
     except VhbenchError as error:
+        words = MadeWith.read(record.data).words(protocol=not protocol, data=not data, plugins=False)
         advice = "" if protocol else f" If {record.spec['protocol']} has a manifest of its own: --protocol PATH.toml."
+        advice += f" The run says that it was made with {words}." if words else ""
         say(f"labels are left out: {error}{advice}")
         return {}
     return {split.name: split for split in splits}

@@ -17,6 +17,7 @@ from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.in_domain import gains, in_domain_spec
+from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import CURVES, PER_QUERY, RECORD, Record, read_record
 from vhbench.runs.references import keep_references
 from vhbench.runs.spec import RunSpec
@@ -179,17 +180,21 @@ def _same(one: float | None, other: float | None) -> bool:
 
 def _protocols(registry: Registry, names: Sequence[str], records: Sequence[Record]) -> dict[str, Protocol]:
     """Return the protocols by their own names: those asked for, or all that finished runs name."""
-    if names:
-        return {protocol.name: protocol for protocol in map(registry.protocol, names)}
+    known = {record.spec["protocol"]: record for record in records if record.status == "done"}
     found = {}
-    for name in dict.fromkeys(record.spec["protocol"] for record in records if record.status == "done"):
+    for text in names or known:
         try:
-            found[name] = registry.protocol(name)
+            protocol = registry.protocol(text)
         except UsageError as error:
+            if text not in known:
+                raise
+            words = MadeWith.read(known[text].data).words(plugins=False)
+            said = f" (the last one says that it was made with {words})" if words else ""
             raise UsageError(
-                f"There are runs on {name!r}, which is not a built-in protocol: give its manifest, "
-                f"--protocol path/to/{name}.toml, or name the protocols to rescore."
+                f"There are runs on {text!r}, which is not a built-in protocol: give its manifest, "
+                f"--protocol path/to/{text}.toml{said}, or name the protocols to rescore."
             ) from error
+        found[protocol.name] = protocol
     return found
 
 
