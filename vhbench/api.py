@@ -169,7 +169,8 @@ def compare(
     kept, faults = read_references(Path(out))
     for problem in [*problems, *faults]:
         log.warning("left out: %s", problem)
-    choice = Choice(_texts(protocol), _texts(method), _ints(bits), _texts(metric), convention)
+    names = Registry(plugins).protocol_names(_texts(protocol))
+    choice = Choice(names, _texts(method), _ints(bits), _texts(metric), convention)
     found = comparison(
         records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,
         references=kept if references else (),

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vhbench.cli import options
+from vhbench.plugins.registry import Registry
 from vhbench.report.comparison import comparison, draw
 from vhbench.report.figures import check_path
 from vhbench.report.tables import FORMATS, render_rows
@@ -21,7 +22,7 @@ BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside bra
 
 
 @click.command()
-@click.option("--protocol", "protocols", type=options.NAMES, default=(), help="Only these protocols.")
+@click.option("--protocol", "protocols", type=options.NAMES, default=(), help="Only these: names or manifests' paths.")
 @click.option("--method", "methods", type=options.NAMES, default=(), help="Only these methods, in this order.")
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
 @click.option(
@@ -84,7 +85,7 @@ def command(
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     names = [name.strip() for text in metrics for name in BETWEEN_METRICS.split(text)]
-    choice = Choice(protocols, methods, bits, names, convention)
+    choice = Choice(Registry(plugins).protocol_names(protocols), methods, bits, names, convention)
     shown = kept if references or form not in ("csv", "json") else []
     table = comparison(
         records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.errors import VhbenchError, unknown
-from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.plugins.registry import MANIFEST, MethodEntry, Registry, manifest_hint
 from vhbench.plugins.source import split_args
 
 if TYPE_CHECKING:
@@ -39,15 +39,18 @@ def command(name: str, bits: int, frames: int, dim: int, plugins: Sequence[Path]
     registry = Registry(plugins)
     methods = {entry.name for entry in registry.methods()}
     protocols = {entry.name for entry in registry.protocols()}
-    if name.endswith(".toml") or name in protocols or (name not in methods and registry.composed(name)):
-        rows = registry.protocol(name).describe()
-        click.echo(tabulate([("protocol", name), *rows], tablefmt="plain", disable_numparse=True))
+    if name.endswith(MANIFEST) or name in protocols or (name not in methods and registry.composed(name)):
+        protocol = registry.protocol(name)
+        click.echo(
+            tabulate([("protocol", protocol.name), *protocol.describe()], tablefmt="plain", disable_numparse=True)
+        )
     elif name in methods or ":" in name:
         entry = registry.method(name)
         click.echo(_method(entry) + "\n")
         click.echo(_cost(entry, bits, frames, dim))
     else:
-        raise unknown("method or protocol", name, methods | protocols, "`vhbench list methods` shows what there is.")
+        hint = f"`vhbench list methods` and `list protocols` show what there is; {manifest_hint(name)}"
+        raise unknown("method or protocol", name, methods | protocols, hint)
 
 
 def _method(entry: MethodEntry) -> str:

@@ -53,9 +53,8 @@ def write_page(
         StoreError: the file cannot be written.
     """
     registry = registry or Registry()
-    manifests = {name: registry.protocol(name) for name in protocols if name.endswith(".toml")}
-    named = {protocol.name: protocol for protocol in manifests.values()}
-    chosen = tuple(manifests[name].name if name in manifests else name for name in protocols)
+    chosen = registry.protocol_names(protocols)
+    named = {name: registry.protocol(text) for name, text in zip(chosen, protocols, strict=True) if name != text}
     content = gather(
         store,
         Choice(chosen, choice.methods, choice.bits, choice.metrics, choice.convention),
