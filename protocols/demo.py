@@ -45,6 +45,7 @@ class Demo(Protocol):
     version = VERSION
     budget = "quick"
     synthetic = True
+    classes = CLASSES
 
     def __init__(self, name: str):
         self.name = name

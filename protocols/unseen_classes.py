@@ -115,7 +115,7 @@ class UnseenClasses(Protocol):
         if isinstance(self._held_out, Sequence):
             return len(self._held_out)
         classes = getattr(self._base, "classes", None)
-        return self._held_out or (_share(classes) if classes else "a sixth of the")
+        return self._held_out or (_share(classes) if classes else "about a sixth of the")
 
     def _divide(self, classes: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the held-out classes and the others."""
@@ -129,9 +129,31 @@ class UnseenClasses(Protocol):
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
-        listed = isinstance(self._held_out, Sequence)
-        held = str(self._held_out) if listed else f"{self._number} drawn with seed {self._seed}"
-        return [*super().describe(), ("videos of", self._base.title), ("held-out classes", held)]
+        return [
+            *super().describe(),
+            ("videos of", self._base.title),
+            ("held-out classes", self._held_out_text()),
+            *self._roles(),
+        ]
+
+    def _held_out_text(self) -> str:
+        classes = getattr(self._base, "classes", None)
+        if isinstance(self._held_out, Sequence):
+            return f"{', '.join(map(str, self._held_out))} (counted from 0)"
+        if classes:
+            held = ", ".join(map(str, self.held_out_classes(classes)))
+            return f"{self._number} of {classes}, drawn with seed {self._seed}: {held} (counted from 0)"
+        share = f"{self._held_out}" if self._held_out else f"{SHARE[0]} of every {SHARE[1]}"
+        return f"{share}, drawn with seed {self._seed} when the data are opened, which tell how many there are"
+
+    def _roles(self) -> list[tuple[str, str]]:
+        """Return which videos play which role, as rows of `describe`."""
+        of = self._base.name
+        return [
+            ("train", f"the training videos of {of}, seen classes only"),
+            ("query", f"the queries of {of}, held-out classes only"),
+            ("database", f"the database of {of}, held-out classes only"),
+        ]
 
 
 class UnseenVideos(UnseenClasses):
@@ -210,15 +232,25 @@ class UnseenVideos(UnseenClasses):
         distinct = {opening.headers(role): self._manifest.labelled(role) for role in reversed(roles)}
         return [opening.labels(distinct[headers]) for headers in dict.fromkeys(map(opening.headers, roles))]
 
-    def describe(self) -> list[tuple[str, str]]:
-        """Return (heading, text) rows for `vhbench describe`."""
-        everything = "all videos of the data set"
+    def _roles(self) -> list[tuple[str, str]]:
+        of = self._base.name
+        searched = f"all videos of {of}" if self._all else f"the query and database videos of {of}"
+        few = f"half of them where there are fewer than {2 * QUERIES:,}"
         return [
-            *super().describe(),
-            ("train", f"{everything if self._all else 'its training videos'}, seen classes only"),
-            ("searched", f"{everything if self._all else 'its query and database videos'}, held-out classes only"),
-            ("query", f"{QUERIES} of the searched videos, or half where they are few; the others are the database"),
+            ("train", f"{'all' if self._all else 'the training'} videos of {of}, seen classes only"),
+            ("searched", f"{searched}, held-out classes only"),
+            ("query", f"{QUERIES:,} of these, drawn with seed {self._seed}, or {few}"),
+            ("database", "the others of these"),
+            ("needs", self._needs()),
         ]
+
+    def _needs(self) -> str:
+        """Say which labels choose the training videos."""
+        try:
+            files = self._manifest.tables[self._manifest.labelled("train")].labels
+        except DataError as error:
+            return f"labels of the training videos, so it cannot be run: {error}"
+        return f"labels of the training videos ({', '.join(files)}), which choose them and go no further"
 
 
 def protocols() -> list[Protocol]:

@@ -218,6 +218,44 @@ def test_describe_a_manifest_names_its_files_and_settings(vhbench, tiny):
     assert "40 videos" in text and "12 videos" in text and "queries in database  no" in text
 
 
+def described(result):
+    assert result.code == 0, result.err
+    return dict(re.split(" {2,}", line, maxsplit=1) for line in result.out.splitlines())
+
+
+def test_describe_a_data_set_with_classes_held_out_says_which_and_who_plays_what(vhbench):
+    rows = described(vhbench("describe", "fcvid-unseen"))
+    held = ", ".join(map(str, Registry().protocol("fcvid-unseen").held_out_classes(239)))
+    assert rows["held-out classes"] == f"40 of 239, drawn with seed 0: {held} (counted from 0)"
+    assert rows["query"] == "1,000 of these, drawn with seed 0, or half of them where there are fewer than 2,000"
+    assert rows["needs"].startswith("labels of the training videos (fcv_train_labels.mat)")
+    rows = described(vhbench("describe", "demo-unseen"))
+    (split,) = Registry().protocol("demo-unseen").load(None)
+    assert rows["held-out classes"] == (
+        f"6 of 20, drawn with seed 0: {', '.join(map(str, split.notes['held_out']))} (counted from 0)"
+    )
+    assert {"train", "query", "database"} <= rows.keys()
+
+
+def test_describe_classes_held_out_of_a_manifest_that_does_not_say_how_many_there_are(vhbench, tiny):
+    rows = described(vhbench("describe", f"{tiny}-unseen"))
+    assert rows["protocol"] == "tiny-unseen", "the name that records have"
+    assert rows["title"] == "Retrieve about a sixth of the classes of tiny that training never saw"
+    assert rows["held-out classes"].startswith("40 of every 239, drawn with seed 0 when the data are opened")
+
+
+def test_describe_says_where_classes_cannot_be_held_out(vhbench):
+    assert "so it cannot be run: yfcc has no labels" in described(vhbench("describe", "yfcc-unseen"))["needs"]
+
+
+def test_a_name_whose_manifest_is_here_says_so(vhbench, tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    for words in (("describe", "tiny"), ("data", "status", "tiny")):
+        result = vhbench(*words)
+        assert result.code == 2 and "given by its path, as in tiny.toml, which is here." in result.error
+    assert "which ends in .toml" in vhbench("describe", "x" * 5000).error
+
+
 def test_status_counts_states_and_gives_reasons(vhbench, run_tiny, out, fake_methods):
     run_tiny("fake,itq,fake-nan-loss", "--bits", "8,32")
     text = vhbench("status", "--out", out, "--plugin", fake_methods).out
