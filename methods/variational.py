@@ -7,6 +7,7 @@ Multimedia, 2020. Section and equation numbers below are that paper's.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,7 +50,7 @@ class VariationalHashing(NeuralMethod):
 
     def optimizer(self, module: Autoencoder) -> torch.optim.Optimizer:
         """Return Adam with L2 weight decay and a group each for encoder and decoder."""
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": module.encoder.parameters(), "lr": self.encoder_lr_factor * self.lr},
             {"params": module.decoder.parameters()},
         ]

@@ -176,7 +176,7 @@ def compare(
         references=kept if references else (),
     )  # fmt: skip
     if found:
-        draw(records, choice, *figures, kept)
+        draw(records, choice, figures[0], figures[1], kept)
     return pd.DataFrame([row.to_json() for row in found])
 
 

@@ -78,7 +78,7 @@ def draw_pr(curves: pd.DataFrame, path: Path, levels: Mapping[tuple[str, str], f
             panel = part[(part["bits"] == bits) & (part["by"] == by)]
             for label, curve in panel.groupby("label", sort=False):
                 _line(axis, str(label), curve["method"].iloc[0], curve["recall"], curve["precision"])
-            if (level := levels.get(name)) is not None:
+            if (level := levels.get((str(name[0]), str(name[1])))) is not None:
                 axis.axhline(level, label=REFERENCES["chance"], **style("chance"))
             _finish(axis, f"{_title(name, part)}\n{bits} bits, by {by}", "recall", "precision")
             axis.set_xlim(0, 1)

@@ -33,7 +33,7 @@ def with_references(rows: Sequence[Row], alike: Iterable[Group], kept: Sequence[
         own = references_of(digests.get(key, {}), kept)
         columns = {(row.metric, row.bits): row for row in table}
         for name in REFERENCES:
-            found += [row for of in columns.values() if (row := _row(name, of, own)) is not None]
+            found += [line for of in columns.values() if (line := _row(name, of, own)) is not None]
     return found
 
 
