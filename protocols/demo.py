@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.errors import VhbenchError
+from vhbench.features import digest_rows
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols._demo_features import BLOCK, DIM, describe, to_features
 from vhbench.protocols._demo_video import CLASSES, COUNTS, FRAMES, LOOKS, class_names, frames, labels
@@ -54,7 +55,7 @@ class Demo(Protocol):
     def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:
         """Return the one split; makes the videos where they are not in the cache. neither argument is used."""
         database, query = (
-            Part(VideoSet(to_features(stored)), digest(stored))
+            Part(VideoSet(to_features(stored)), digest(stored), digest_rows(stored))
             for stored in np.split(load_stored(self.name), [COUNTS["database"]])
         )
         relevance = Relevance.from_labels(labels("query"), labels("database"), class_names=class_names())

@@ -19,6 +19,7 @@ from vhbench.protocols.standard import standard
 
 SHARE = (40, 239)  # of so many classes so many are held out: FCVID's in Table IV of the UVVH paper
 QUERIES = 1000
+MOST_CLASSES = 2**14  # whose columns still fit into memory
 ENDINGS = {"-unseen": False, "-unseen-all": True}  # of a name -> learn from all videos of the seen classes
 
 
@@ -220,7 +221,10 @@ class UnseenVideos(UnseenClasses):
                 opening.part(features[0], rows),
                 opening.part(features[1], query),
                 opening.part(features[1], database),
-                Relevance.from_labels(*match_forms(pool[query], pool[database], "the queries", "the database")),
+                Relevance.from_labels(
+                    *match_forms(pool[query], pool[database], "the queries", "the database"),
+                    class_names=opening.class_names,
+                ),
                 opening.synthetic,
                 {**opening.notes(), "held_out": held.tolist()},
                 tuple(dict.fromkeys(features)),
@@ -295,7 +299,7 @@ def _multi_hot(name: str, *groups: np.ndarray | list[np.ndarray]) -> list[np.nda
     """Return labels as bool (videos, classes), the classes those of all groups together; a group may be several arrays.
 
     Raises:
-        DataError: their numbers of classes differ.
+        DataError: their numbers of classes differ, or are far too large.
     """
     arrays = [group if isinstance(group, list) else [group] for group in groups]
     if len({labels.shape[1:] for group in arrays for labels in group}) > 1:
@@ -303,8 +307,10 @@ def _multi_hot(name: str, *groups: np.ndarray | list[np.ndarray]) -> list[np.nda
     joined = [np.concatenate(group) for group in arrays]
     if joined[0].ndim == 2:
         return [labels != 0 for labels in joined]
-    classes = np.arange(1 + max(int(labels.max()) for labels in joined))
-    return [labels[:, None] == classes for labels in joined]
+    highest = max(int(labels.max()) for labels in joined)
+    if highest >= MOST_CLASSES:
+        raise DataError(f"{name}: a class has the number {highest}: number the classes from 0 up to hold some out.")
+    return [labels[:, None] == np.arange(1 + highest) for labels in joined]
 
 
 def _rows(labels: np.ndarray, *, only: np.ndarray, never: np.ndarray) -> np.ndarray:
@@ -315,7 +321,8 @@ def _rows(labels: np.ndarray, *, only: np.ndarray, never: np.ndarray) -> np.ndar
 def _subset(part: Part, rows: np.ndarray) -> Part:
     """Choose videos of a part; the digest follows the rows."""
     content = part.digest.encode() + rows.astype("<i8").tobytes()
-    return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest())
+    row_digests = None if part.row_digests is None else part.row_digests[rows]
+    return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest(), row_digests)
 
 
 def _new_index(index: np.ndarray | None, query: np.ndarray, database: np.ndarray, items: int) -> np.ndarray | None:

@@ -215,7 +215,12 @@ def reproduce(
     from vhbench.report.paper.run import Reproduction
 
     name = None if protocol is None else os.fspath(protocol)
-    given = {**options, "data": _data_folder(options.get("data")), "out": Path(options.get("out", "results"))}
+    given = {
+        **options,
+        "dry_run": dry_run,
+        "data": _data_folder(options.get("data")),
+        "out": Path(options.get("out", "results")),
+    }
     given["seeds"] = _ints(options.get("seeds", 0))
     asked = Reproduction(table, given, name, _ints(bits), Path(published) if published else None)
     if asked.request.to_do and not dry_run:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vhbench.features import check_same_form, number_names, read_array
+from vhbench.features.label_arrays import summary
 from vhbench.videos import VideoSet
 
 
@@ -22,10 +24,13 @@ class Part:
     Attributes:
         videos: their frame features.
         digest: hexadecimal sha256 that changes when the features, the choice of rows or their order change.
+        row_digests: uint8 (videos, 32), a sha256 of each video's features, or zeros where they are nothing but zeros;
+            by these, videos are found that play two roles. None where they would take another reading.
     """
 
     videos: VideoSet
     digest: str
+    row_digests: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,20 @@ class Relevance:
         """Build a Relevance and its digest, which depends on the values and shapes but not on the dtypes.
 
         Args:
-            query_labels: whole numbers (queries,), or multi-hot (queries, classes) of any real dtype.
+            query_labels: class numbers or names (queries,), or multi-hot (queries, classes); what an array means,
+                `vhbench.features.read_array` says.
             database_labels: the same form for the database.
             self_index: as the attribute.
-            class_names: as the attribute.
+            class_names: as the attribute; names given as labels number the classes by themselves.
+
+        Raises:
+            DataError: an array has no clear meaning, or the two are of different forms.
         """
-        query, database = (
-            np.asarray(x, np.int64 if np.ndim(x) == 1 else np.bool_) for x in (query_labels, database_labels)
-        )
+        query = read_array(query_labels, "query_labels", len(query_labels))
+        database = read_array(database_labels, "database_labels", len(database_labels))
+        check_same_form(query, database, "query_labels", "database_labels")
+        if query.dtype.kind == "U":
+            class_names, (query, database) = number_names(query, database)
         index = None if self_index is None else np.asarray(self_index, dtype=np.int64)
         content = hashlib.sha256()
         for array in (query, database, index):
@@ -73,6 +84,10 @@ class Relevance:
             if array is not None:
                 content.update(array.astype("u1" if array.dtype == np.bool_ else "<i8").tobytes())
         return cls(query, database, content.hexdigest(), index, class_names)
+
+    def summary(self) -> str:
+        """Say in a few words what labels there are: "3 classes, one a video"."""
+        return summary(self.query_labels, self.database_labels, self.class_names)
 
 
 class Source(typing.Protocol):

@@ -218,17 +218,19 @@ def test_verify_remarks_on_zeros_repeats_and_constant_dimensions(vhbench, data):
     assert "train: " not in result.out
 
 
-def test_verify_remarks_on_queries_that_training_knows(vhbench, data):
+def test_verify_counts_queries_that_training_knows(vhbench, data):
     array = features(data.parent / TEST)
     array[:5] = features(data.parent / "tiny_train_feats.h5")[10:15]
     rewrite(data.parent / TEST, array)
     text = vhbench("data", "verify", data).out
-    assert "remark: query: 5 of 12 videos are in the database too" in text
-    assert "remark: query: 5 videos are training videos too" in text
+    assert (
+        "problem: 5 of 12 queries are database and training videos too, although queries_in_database is false" in text
+    )
     assert "remark: database" not in text, "the database is the training set by design"
+    assert text.endswith("sound, with 1 problem\n\n")
 
 
-def test_verify_remarks_on_queries_that_the_database_should_hold(vhbench, tmp_path):
+def test_verify_counts_queries_that_the_database_should_hold(vhbench, tmp_path):
     rng = np.random.default_rng(0)
     base = rng.random((6, 2, 3), np.float32)
     write_hdf5(tmp_path / "base.h5", base)
@@ -244,8 +246,9 @@ def test_verify_remarks_on_queries_that_the_database_should_hold(vhbench, tmp_pa
         database={"features": ["base.h5"], "labels": ["base.mat"]},
     )
     text = vhbench("data", "verify", manifest).out
-    assert "remark: query: 1 of 3 videos are not in the database, as they should be" in text
-    assert "remark: query: 1 videos have no label" in text
+    assert "problem: 1 of 3 queries is not found in the database, although queries_in_database is true" in text
+    assert "problem: 1 of 3 queries has no label and is not scored" in text
+    assert "labels: 3 of 4 classes, 0 to 1 a video, 0.89 on average" in text
     assert "remark: database: 1 of 4 classes have no video" in text
 
 

@@ -179,7 +179,7 @@ def test_a_bare_pickle(refused, payload, name):
 
 def test_a_matlab_file_of_cells_and_structures(refused, payload):
     cell = np.array([pickle.dumps(payload), {"code": 1}], dtype=object)
-    assert "labels must be numbers" in refused(LABELS, lambda path: scipy.io.savemat(path, {"labels": cell}))
+    assert "must hold one class name a video" in refused(LABELS, lambda path: scipy.io.savemat(path, {"labels": cell}))
 
 
 @pytest.mark.parametrize(("name", "key"), [(FEATURES, "feats"), (LABELS, "labels")])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vhbench.features import read_header
-from vhbench.features.cache import entry_of
+from vhbench.features.cache import entry_of, save_digests
 from vhbench.testing.files import write_hdf5, write_mat, write_mat73
 
 # methods.md 12.4: role -> feature files, label files, label key; videos; frames, dim, classes
@@ -113,7 +113,7 @@ def pretend(folder, name, role, row_digests=None):
         header = read_header(path)
         entry = entry_of(header)
         entry.folder.mkdir(parents=True, exist_ok=True)
-        np.save(entry.digests, digests)
+        save_digests(entry, digests)
     return counts
 
 

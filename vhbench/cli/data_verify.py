@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
-import numpy as np
 from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.data_status import chosen
 from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol
-from vhbench.datasets.opening import Opening, digest_of_choice, kept_frames
-from vhbench.features import Header, content_digest
+from vhbench.datasets.opening import Opening
+from vhbench.datasets.verification import Role, judge, role_of
+from vhbench.features import Header
 from vhbench.features.state import Meter
 from vhbench.features.verify import (
     Findings,
@@ -48,40 +48,46 @@ def _verify(protocol: ManifestProtocol, data: Path | None, allow_counts: bool) -
     """Print what one data set holds and return what is broken in it."""
     opening = Opening(protocol, data, allow_counts)
     headers = {role: opening.headers(role) for role in ROLES}
-    remarks = _on_labels(opening)
-    remarks += _on_files(opening)
+    protocol.labels(opening)
+    remarks = [*_on_labels(opening), *_on_files(opening)]
     found: dict[Header, Findings] = {}
-    files = list(dict.fromkeys(header for role in ROLES for header in headers[role]))
-    for header in files:
+    for header in dict.fromkeys(header for role in ROLES for header in headers[role]):
         with _progress(header.path.name, bytes_to_read(header)) as told:
             found[header] = look_through(header, told)
-    roles = {role: [found[header] for header in headers[role]] for role in ROLES}
-    digests = {role: np.concatenate([part.digests for part in parts]) for role, parts in roles.items()}
-    click.echo(f"{protocol.name}\n\n{_table(protocol, headers, digests)}\n")
+    roles = {role: role_of(protocol, [found[header] for header in headers[role]]) for role in ROLES}
+    verdict = judge(protocol, opening, roles)
+    click.echo(f"{protocol.name}\n\n{_table(headers, roles)}\n\nlabels: {verdict.labels}\n")
     faults = [fault for findings in found.values() for fault in _faults(findings)]
     for role in ROLES:
         if len(dtypes := {header.dtype.name for header in headers[role]}) > 1:
             faults.append(f"the files of {role} are {' and '.join(sorted(dtypes))}: one dtype is needed")
+    faults += verdict.faults
     shared_by: dict[tuple[Header, ...], list[str]] = {}
     for role in ROLES:
         shared_by.setdefault(headers[role], []).append(role)
     for same in shared_by.values():
-        remarks += _oddities(" and ".join(same), roles[same[0]], digests[same[0]])
-    remarks += _between(protocol, digests, headers)
-    for kind, texts in (("broken", faults), ("remark", remarks)):
+        remarks += _oddities(" and ".join(same), roles[same[0]])
+    remarks += _between(roles)
+    for kind, texts in (("broken", faults), ("problem", verdict.problems), ("remark", remarks)):
         for text in dict.fromkeys(texts):
             click.echo(f"{kind}: {text}")
-    click.echo("sound\n" if not faults else "broken: do not use these files\n")
+    click.echo(_end(faults, verdict.problems))
     return faults
 
 
-def _table(protocol: ManifestProtocol, headers: dict[str, tuple[Header, ...]], digests: dict[str, np.ndarray]) -> str:
+def _end(faults: Sequence[str], problems: Sequence[str]) -> str:
+    if faults:
+        return "broken: do not use these files\n"
+    counted = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return f"sound, with {counted}\n" if problems else "sound\n"
+
+
+def _table(headers: dict[str, tuple[Header, ...]], roles: dict[str, Role]) -> str:
     lines = []
     for role, files in headers.items():
-        shape = (len(digests[role]), *files[0].shape[1:])
-        frames = kept_frames(shape[1], protocol.keep_frames) if protocol.keep_frames else None
-        digest = digest_of_choice(content_digest(files[0].dtype, shape, digests[role]), frames)
-        lines.append([role, len(files), *shape, files[0].dtype.name, digest])
+        part = roles[role].part
+        shape = (len(part.videos), part.videos.frames, part.videos.dim)
+        lines.append([role, len(files), *shape, files[0].dtype.name, part.digest])
     columns = ["role", "files", "videos", "frames", "dim", "dtype", "digest"]
     table: str = tabulate(lines, columns, tablefmt="plain", disable_numparse=True)
     return table
@@ -97,32 +103,21 @@ def _faults(findings: Findings) -> list[str]:
     return faults
 
 
-def _oddities(role: str, parts: Sequence[Findings], digests: np.ndarray) -> list[str]:
-    zero = sum(len(part.zero) for part in parts)
+def _oddities(name: str, role: Role) -> list[str]:
+    zero = sum(len(found.zero) for found in role.findings)
     numbers = {
         "videos are zero throughout": zero,
-        "videos repeat an earlier one": repeats(digests) - max(0, zero - 1),
-        "of the dimensions have one value throughout": constant_dimensions(parts),
+        "videos repeat an earlier one": repeats(role.digests) - max(0, zero - 1),
+        "of the dimensions have one value throughout": constant_dimensions(role.findings),
     }
-    return [f"{role}: {number} {text}" for text, number in numbers.items() if number]
+    return [f"{name}: {number} {text}" for text, number in numbers.items() if number]
 
 
-def _between(
-    protocol: ManifestProtocol, digests: dict[str, np.ndarray], headers: dict[str, tuple[Header, ...]]
-) -> list[str]:
-    """Say which videos play two roles that they should not, or do not play those that they should."""
-    remarks = []
-    inside = shared(digests["query"], digests["database"])
-    queries = len(digests["query"])
-    if protocol.queries_in_database and inside < queries:
-        remarks.append(f"query: {queries - inside} of {queries} videos are not in the database, as they should be")
-    if not protocol.queries_in_database and inside and headers["query"] != headers["database"]:
-        remarks.append(f"query: {inside} of {queries} videos are in the database too")
-    for role in ("query", "database"):
-        both = shared(digests[role], digests["train"])
-        if both and headers[role] != headers["train"]:
-            remarks.append(f"{role}: {both} videos are training videos too")
-    return remarks
+def _between(roles: dict[str, Role]) -> list[str]:
+    """Say how many database videos are training videos too; where all are, that is how the data set is made."""
+    train, database = roles["train"], roles["database"]
+    both = shared(database.digests, train.digests)
+    return [f"database: {both} videos are training videos too"] if 0 < both < len(database.digests) else []
 
 
 def _on_files(opening: Opening) -> list[str]:
@@ -139,7 +134,7 @@ def _on_labels(opening: Opening) -> list[str]:
         labels = opening.labels(role)
         if labels.ndim == 1:
             continue
-        if without := int((~labels.any(axis=1)).sum()):
+        if role == "database" and (without := int((~labels.any(axis=1)).sum())):
             remarks.append(f"{role}: {without} videos have no label")
         if empty := int((~labels.any(axis=0)).sum()):
             remarks.append(f"{role}: {empty} of {labels.shape[1]} classes have no video")

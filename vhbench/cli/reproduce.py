@@ -46,7 +46,7 @@ def command(
     Recorded runs are used, missing ones are done. Every published number gets a status, every claim of order a
     verdict. What is run and compared is written in results/published/tables.
     """
-    asked = Reproduction(table, given, protocol, bits, published)
+    asked = Reproduction(table, {**given, "dry_run": dry_run}, protocol, bits, published)
     runs = asked.request
     if dry_run:
         click.echo(_listing(runs.cells, runs.to_do) + "\n", err=form in ("csv", "json"))

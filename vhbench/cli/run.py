@@ -81,7 +81,7 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
-    asked = request({**given, "params": _params(config, given["methods"], sets)})
+    asked = request({**given, "params": _params(config, given["methods"], sets), "dry_run": dry_run})
     if config and config.run:
         _check_record(config, asked)
     if dry_run:

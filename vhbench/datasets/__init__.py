@@ -1,1 +1,1 @@
-"""What a data set is: manifests, the files they name, and made-up ones."""
+"""What a data set is: manifests, the files they name, whether its parts go together, and made-up ones."""

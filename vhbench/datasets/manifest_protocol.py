@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vhbench.datasets.opening import Opening
+from vhbench.datasets.problems import refuse_unsound
 from vhbench.errors import DataError, unknown
-from vhbench.features import Features, drop_extra_column, match_forms
+from vhbench.features import drop_extra_column, match_forms
+from vhbench.features.inputs import read_text
 from vhbench.protocol import Protocol, Relevance, Split
 
 ROLES = ("train", "query", "database")
@@ -42,7 +44,8 @@ WORDS = {
     list: "a list",
     dict: "a table",
 }
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LARGEST = 2**31  # no count or K is as large, and arithmetic in 64 bits is safe below
 
 
 @dataclass(frozen=True)
@@ -116,28 +119,58 @@ class ManifestProtocol(Protocol):
         opening = Opening(self, data, allow_counts)
         for role in ROLES:
             opening.headers(role)
-        names = [f"[{role}] ({', '.join(self.tables[role].labels)})" for role in ("query", "database")]
-        labels = opening.labels("query"), opening.labels("database")
-        extra_column = self.queries_in_database and opening.has_extra_column()
-        if not extra_column:
-            labels = match_forms(*labels, *names)
+        labels = self.labels(opening)
+        if not self._has_extra_column(opening):
+            refuse_unsound(Relevance.from_labels(*labels, class_names=opening.class_names), self.name)
         train, query, database = (opening.features(role) for role in ROLES)
-        self_index = _find_queries(query, database) if self.queries_in_database else None
-        if extra_column and self_index is not None:
-            labels = match_forms(labels[0], drop_extra_column(*labels, self_index, *names), *names)
         parts = {features: opening.part(features) for features in (train, query, database)}
+        relevance = self.relevance(opening, query.row_digests, database.row_digests)
         return [
             Split(
                 self.name,
                 parts[train],
                 parts[query],
                 parts[database],
-                Relevance.from_labels(*labels, self_index),
+                relevance,
                 opening.synthetic,
                 opening.notes(),
                 tuple(parts),
             )
         ]
+
+    def labels(self, opening: Opening) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of queries and database in one form, but for an extra column that only videos can tell.
+
+        Raises:
+            DataError: as for `load`; no feature is read.
+        """
+        labels = opening.labels("query"), opening.labels("database")
+        if self._has_extra_column(opening):
+            return labels
+        return match_forms(*labels, opening.title("query"), opening.title("database"))
+
+    def relevance(self, opening: Opening, query: np.ndarray, database: np.ndarray) -> Relevance:
+        """Return which database videos answer which query.
+
+        Args:
+            opening: the files.
+            query: the queries' digests, uint8 (queries, 32).
+            database: the database's, uint8 (items, 32).
+
+        Raises:
+            DataError: the labels do not fit together.
+        """
+        labels, index = self.labels(opening), None
+        if self.queries_in_database:
+            same = opening.headers("query") == opening.headers("database")
+            index = np.arange(len(query)) if same else _find_queries(query, database)
+        if index is not None and self._has_extra_column(opening):
+            titles = opening.title("query"), opening.title("database")
+            labels = match_forms(labels[0], drop_extra_column(*labels, index, *titles), *titles)
+        return Relevance.from_labels(*labels, index, opening.class_names)
+
+    def _has_extra_column(self, opening: Opening) -> bool:
+        return self.queries_in_database and opening.has_extra_column()
 
     def train_labels(self, data: Path | None) -> np.ndarray:
         """Return the training videos' labels; `load` never reads them.
@@ -146,7 +179,7 @@ class ManifestProtocol(Protocol):
             data: the data folder or None; see `find`.
 
         Returns:
-            int64 (videos,) or bool (videos, classes), as `vhbench.features.read_labels`.
+            int64 (videos,) or bool (videos, classes); classes with names have the numbers that `load` gives them.
 
         Raises:
             DataError: the manifest names no labels for the training videos, or the files cannot be used.
@@ -233,23 +266,26 @@ def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except FileNotFoundError as error:
         raise DataError(f"There is no manifest {path}.") from error
     except OSError as error:
         raise DataError(f"Cannot read manifest {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets in brackets, too
         raise DataError(f"{path} is not valid TOML: {error}.") from error
     _check_types(values, TYPES, "at the top level", path)
     _require(values, ["name", *ROLES], "at the top level", path)
     if not NAME.fullmatch(values["name"]):
         raise DataError(
-            f"`name` in {path} is {values['name']!r}: it names a folder, so use only letters, digits, '.', '_' and '-'."
+            f"`name` in {path} is {_shown(values['name'])}: it names a folder, so use only letters, digits, '.', '_' "
+            "and '-', at most 100 of them."
         )
     if "ks" in values and not (values["ks"] and all(_is_positive(k) for k in values["ks"])):
-        raise DataError(f"`ks` in {path} is {values['ks']!r}: it must list positive whole numbers, as in [5, 20, 100].")
+        raise DataError(
+            f"`ks` in {path} is {_shown(values['ks'])}: it must list positive whole numbers, as in [5, 20, 100]."
+        )
     if "folder" in values and not NAME.fullmatch(values["folder"]):
-        raise DataError(f"`folder` in {path} is {values['folder']!r}: it must be the name of one folder.")
+        raise DataError(f"`folder` in {path} is {_shown(values['folder'])}: it must be the name of one folder.")
     if not all(isinstance(text, str) for text in values.get("published", [])):
         raise DataError(f"`published` in {path} must list texts.")
     _check_variants(values.get("variants", {}), path)
@@ -283,7 +319,7 @@ def _check_types(values: dict[str, Any], types: dict[str, type], where: str, pat
             raise unknown("manifest key", key, types, f"It stands {where} of {path}.")
         kind = types[key]
         if not (_is_positive(value) if kind is int else isinstance(value, kind)):
-            raise DataError(f"`{key}` {where} of {path} is {value!r}: it must be {WORDS[kind]}.")
+            raise DataError(f"`{key}` {where} of {path} is {_shown(value)}: it must be {WORDS[kind]}.")
 
 
 def _require(values: dict[str, Any], keys: list[str], where: str, path: Path) -> None:
@@ -294,24 +330,31 @@ def _require(values: dict[str, Any], keys: list[str], where: str, path: Path) ->
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < LARGEST
+
+
+def _shown(value: object) -> str:
+    """Return a value as it stands in a message, shortened; Python refuses to write numbers of thousands of digits."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return "too large a value"
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except PermissionError:
+    except OSError:
         return True  # reading it will say why it cannot be read
 
 
-def _find_queries(query: Features, database: Features) -> np.ndarray:
-    """Return the database row that is each query (int64, -1 where none is): the first one with the same features."""
-    if query is database:
-        return np.arange(len(query))
+def _find_queries(query: np.ndarray, database: np.ndarray) -> np.ndarray:
+    """Return the database row that is each query (int64, -1 where none is): the first one with the same digest."""
     first: dict[bytes, int] = {}
-    for row, digest in enumerate(database.row_digests):
+    for row, digest in enumerate(database):
         first.setdefault(digest.tobytes(), row)
-    return np.array([first.get(digest.tobytes(), -1) for digest in query.row_digests], dtype=np.int64)
+    return np.array([first.get(digest.tobytes(), -1) for digest in query], dtype=np.int64)
 
 
 def _summary(table: Table) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import DataError
+from vhbench.features.inputs import read_text
 from vhbench.system.files import atomic_write
 
 SCHEMA = "vhbench.synthetic/1"
 FILE = "synthetic.toml"
 ROLES = ("train", "query", "database")
+LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ def read_marker(folder: Path) -> Marker | None:
     """
     path = folder / FILE
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError, DataError) as error:
         raise DataError(f"{path} cannot be read ({error}): make the synthetic files beside it again.") from error
     if not _is_sound(values):
         raise DataError(f"{path} is not a {SCHEMA} marker: make the synthetic files beside it again.")
@@ -69,9 +71,11 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
     return (
         values.get("schema") == SCHEMA
         and isinstance(values.get("like"), str)
-        and isinstance(values.get("scale"), int | float)
+        and type(values.get("scale")) in (int, float)
+        and 0 < values["scale"] < LARGEST
         and type(values.get("seed")) is int
+        and abs(values["seed"]) < 2**63
         and isinstance(counts, dict)
         and counts.keys() == set(ROLES)
-        and all(type(count) is int and count > 0 for count in counts.values())
+        and all(type(count) is int and 0 < count < LARGEST for count in counts.values())
     )

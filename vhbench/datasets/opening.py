@@ -12,7 +12,17 @@ import numpy as np
 
 from vhbench.datasets.marker import FILE, Marker, read_marker
 from vhbench.errors import DataError
-from vhbench.features import Features, Header, SampledFrames, check_alike, open_headers, read_header, read_labels
+from vhbench.features import (
+    Features,
+    Header,
+    SampledFrames,
+    check_alike,
+    check_same_form,
+    open_headers,
+    read_header,
+    read_labels,
+)
+from vhbench.features.label_arrays import shifted
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
 
@@ -45,12 +55,15 @@ class Opening:
         self._allow = allow_counts
         self._variants: list[str] = []
         self._allowed: dict[str, list[int]] = {}
+        self._problems: dict[str, str] = {}
         self._markers: list[Marker] = []
         self._zeros: dict[str, int] = {}
         self._kept: list[int] = []
         self._first: Header | None = None
         self._headers: dict[str, tuple[Header, ...]] = {}
+        self._written: dict[str, np.ndarray] = {}
         self._labels: dict[str, np.ndarray] = {}
+        self._numbers: dict[str, int] = {}
         self._features: dict[tuple[Header, ...], Features] = {}
 
     def headers(self, role: str) -> tuple[Header, ...]:
@@ -73,19 +86,26 @@ class Opening:
         return self._headers[role]
 
     def labels(self, role: str) -> np.ndarray:
-        """Return a role's labels; see `vhbench.features.read_labels`.
+        """Return a role's labels, int64 (videos,) or bool (videos, classes); class names as numbers, see `class_names`.
 
         Raises:
             DataError: a file is missing or cannot be used, or does not fit the features or the number of classes.
         """
         if role not in self._labels:
-            table, headers = self._protocol.tables[role], self.headers(role)
-            places = [self._find(file) for file in table.labels]
-            self._marker_beside(places)
-            labels = read_labels(places, table.label_key, headers)
+            labels = self._written_labels(role)
+            if labels.dtype.kind == "U":
+                self._name_classes(role)
+                labels = np.array([self._numbers[name] for name in labels.tolist()], dtype=np.int64)
+            places = self._label_places(role)
             self._check_classes(role, labels, places)
+            self._check_numbering(role, labels)
             self._labels[role] = labels
         return self._labels[role]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class number, where the label files read so far have names: the same in all roles."""
+        return tuple(self._numbers)
 
     def features(self, *roles: str) -> Features:
         """Return the features of several roles as one, each file once.
@@ -118,7 +138,12 @@ class Opening:
         frames = None if keep is None else kept_frames(features.shape[1], keep)
         self._kept = [] if frames is None else frames.tolist()
         digest = digest_of_choice(features.digest, frames, rows)
-        return Part(VideoSet(features if frames is None else SampledFrames(features, frames), rows), digest)
+        row_digests = features.row_digests.copy()
+        row_digests[features.zero_rows] = 0
+        row_digests = row_digests if rows is None else row_digests[rows]
+        return Part(
+            VideoSet(features if frames is None else SampledFrames(features, frames), rows), digest, row_digests
+        )
 
     def notes(self) -> dict[str, Any]:
         """Return what a record says of the files opened so far, as JSON values; only what applies."""
@@ -128,6 +153,7 @@ class Opening:
             "synthetic": [{"like": m.like, "scale": m.scale, "seed": m.seed} for m in self._markers],
             "zero_videos": dict(self._zeros),
             "frames_kept": list(self._kept),
+            "problems": dict(self._problems),
         }
         return {name: value for name, value in found.items() if value}
 
@@ -136,6 +162,52 @@ class Opening:
         query, database = self.labels("query"), self.labels("database")
         known = any("classes" in self._protocol.variants[name] for name in self._variants)
         return known and query.ndim == database.ndim == 2 and database.shape[1] == query.shape[1] + 1
+
+    def _label_places(self, role: str) -> list[Path]:
+        return [self._find(file) for file in self._protocol.tables[role].labels]
+
+    def _written_labels(self, role: str) -> np.ndarray:
+        """Return a role's labels as its files have them; see `vhbench.features.read_labels`."""
+        if role not in self._written:
+            headers, places = self.headers(role), self._label_places(role)
+            self._marker_beside(places)
+            self._written[role] = read_labels(places, self._protocol.tables[role].label_key, headers)
+        return self._written[role]
+
+    def _name_classes(self, role: str) -> None:
+        """Number the names of queries and database in the alphabet's order; a role's further names go behind them."""
+        names = self._written_labels(role)
+        main: set[str] = set()
+        for other in ("query", "database"):
+            check_same_form(names, self._written_labels(other), self.title(role), self.title(other))
+            main.update(self._written_labels(other).tolist())
+        for group in (main, set(names.tolist())):
+            for name in sorted(group - self._numbers.keys()):
+                self._numbers[name] = len(self._numbers)
+
+    def _check_numbering(self, role: str, labels: np.ndarray) -> None:
+        """Compare a role's class numbers with those of the roles read so far."""
+        for other, theirs in self._labels.items():
+            if labels.ndim == theirs.ndim == 1 and not self._numbers and shifted(labels, theirs):
+                self._contradict(
+                    "shifted",
+                    f"{self.title(role)} numbers classes from {labels.min()} to {labels.max()} and "
+                    f"{self.title(other)} from {theirs.min()} to {theirs.max()}: one seems to count from 0 and the "
+                    "other from 1",
+                )
+
+    def _contradict(self, kind: str, text: str) -> None:
+        """Raise DataError, or note a problem where the user takes the files as they are."""
+        if not self._allow:
+            raise DataError(
+                f"{self._protocol.path}: {text}. Number the classes alike; --allow-counts takes the files as they are "
+                "and records it."
+            )
+        self._problems[kind] = text
+
+    def title(self, role: str) -> str:
+        """Return what messages call a role's label files."""
+        return f"[{role}] ({', '.join(self._protocol.tables[role].labels)})"
 
     def _find(self, file: str) -> Path:
         return self._protocol.find(file, self._data)
@@ -160,15 +232,24 @@ class Opening:
         self._accept(role, f"{role} videos", expected, found, f"{source} = {expected}, but {names} have {found} videos")
 
     def _check_sizes(self, header: Header) -> None:
+        frames, dim = header.shape[1:]
+        order = "the order of a file's axes is videos, frames, dimensions"
+        if frames > dim and self._protocol.frames is None is self._protocol.dim:
+            self._problems["axes"] = (
+                f"videos have {frames} frames of {dim} dimensions, as if the axes were swapped ({order}); if that is "
+                f"right, say frames = {frames} in the manifest"
+            )
         for what, found in (("frames", header.shape[1]), ("dim", header.shape[2])):
             expected = getattr(self._protocol, what)
+            swapped = (self._protocol.frames or frames, self._protocol.dim or dim) == (dim, frames) != (frames, dim)
             text = f"{self._protocol.path} says {what} = {expected}, but {header.path} has {found}"
+            text += f", as if its axes were swapped ({order})" if swapped else ""
             self._accept(what, what, expected, found, text)
 
     def _check_classes(self, role: str, labels: np.ndarray, places: Sequence[Path]) -> None:
         expected = self._protocol.classes
         span = int(labels.max()) - int(labels.min()) + 1  # of class numbers, from 0 or from 1; some may not occur
-        found = labels.shape[1] if labels.ndim == 2 else max(span, expected or 0)
+        found = labels.shape[1] if labels.ndim == 2 else max(len(self._numbers) or span, expected or 0)
         names = " and ".join(map(str, places))
         text = f"{self._protocol.path} says classes = {expected}, but {names} label {found} classes"
         self._accept("classes", f"{role} classes", expected, found, text)

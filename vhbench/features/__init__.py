@@ -1,7 +1,8 @@
 """The field's files in: frame features read where they lie, labels as arrays.
 
 `open_features(paths)` presents one or more feature files (HDF5 or `.npy`) as one object that satisfies
-`vhbench.videos.Frames`; `read_labels(paths)` reads label files (MATLAB 5, MATLAB 7.3 or `.npy`). Both raise DataError.
+`vhbench.videos.Frames`; `read_labels(paths)` reads label files (MATLAB, HDF5, `.npy`, `.npz` or text). Both raise
+DataError.
 """
 
 from vhbench.features.frames import (
@@ -13,7 +14,9 @@ from vhbench.features.frames import (
     open_headers,
 )
 from vhbench.features.headers import Header, read_header
-from vhbench.features.labels import LABEL_KEYS, drop_extra_column, match_forms, read_labels
+from vhbench.features.label_arrays import number_names, read_array
+from vhbench.features.labels import LABEL_KEYS, check_same_form, drop_extra_column, match_forms, read_labels
+from vhbench.features.reading import digest_rows
 
 __all__ = [
     "LABEL_KEYS",
@@ -21,11 +24,15 @@ __all__ = [
     "Header",
     "SampledFrames",
     "check_alike",
+    "check_same_form",
     "content_digest",
+    "digest_rows",
     "drop_extra_column",
     "match_forms",
+    "number_names",
     "open_features",
     "open_headers",
+    "read_array",
     "read_header",
     "read_labels",
 ]

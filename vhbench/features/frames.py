@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import weakref
@@ -63,7 +64,7 @@ class Features:
 
         Raises:
             IndexError: a row is negative or beyond the last video.
-            DataError: a file has changed since it was opened.
+            DataError: a file has changed since it was opened, or a copy in the cache is damaged.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
@@ -104,7 +105,7 @@ class SampledFrames:
 
 
 class _OpenFile:
-    """One file, open for reading until nobody refers to it."""
+    """One file, open for reading until nobody refers to it; of a copy in doubt, videos are digested when first read."""
 
     def __init__(self, file: Checked):
         header = file.header
@@ -118,6 +119,8 @@ class _OpenFile:
             raise DataError(f"Cannot read {header.path}: {error.strerror}. Run the same command again.") from error
         weakref.finalize(self, os.close, self._descriptor)
         self._state = FileState.of(header.path, self._descriptor)
+        self._digests = file.digests
+        self._unchecked = None if file.sound else np.ones(self.videos, dtype=bool)
         if header.path == file.origin.path:
             file.origin.check(self._descriptor)
 
@@ -132,6 +135,8 @@ class _OpenFile:
             offset = self._offset + int(rows[start]) * self._video_bytes
             if os.preadv(self._descriptor, buffers, offset) != len(buffers) * self._video_bytes:
                 self._read_slowly(buffers, offset)
+            if self._unchecked is not None:
+                self._check_copy(rows[start:stop], buffers)
 
         runs = list(_runs(rows, min(MOST_BUFFERS, max(1, LARGEST_READ // self._video_bytes))))
         if len(rows) * self._video_bytes <= LARGEST_READ:
@@ -152,6 +157,19 @@ class _OpenFile:
                     raise DataError(f"{self._state.path} was cut short while in use. Put the right file in place.")
                 done += count
             offset += len(buffer)
+
+    def _check_copy(self, rows: np.ndarray, buffers: list[np.ndarray]) -> None:
+        """Compare videos that are read for the first time with their digests; remove the copy where they differ."""
+        assert self._unchecked is not None
+        for row, buffer in zip(rows.tolist(), buffers, strict=True):
+            if self._unchecked[row] and hashlib.sha256(buffer.data).digest() != self._digests[row].tobytes():
+                with contextlib.suppress(OSError):
+                    self._state.path.unlink()
+                raise DataError(
+                    f"The cached copy of {self._origin.path} is damaged at video {row} (counted from 0) and was "
+                    "removed: no number may come of it. Run the same command again, which makes the copy anew."
+                )
+            self._unchecked[row] = False
 
     def check_unchanged(self) -> None:
         self._origin.check()
@@ -198,7 +216,8 @@ def open_features(paths: Sequence[Path], key: str = "feats") -> Features:
 
     Contiguous HDF5 data sets and C-ordered `.npy` files are read where they lie; others are copied once into
     `$VHBENCH_CACHE` and read there. The first opening of a file reads it once, to check that it is finite and to
-    digest it; later ones read none of its features until it changes (path, size or time of change).
+    digest it; later ones read none of its features until it changes (path, size, dates or inode). A copy that
+    is not as it was written is compared with the digests as it is read.
 
     Args:
         paths: HDF5 or `.npy` files of shape (videos, frames, dim), equal in all but the number of videos.

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tokenize import TokenError
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from vhbench.errors import DataError
+from vhbench.features.inputs import check_regular, open_regular
 from vhbench.videos import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ DTYPES = ("float16", "float32", "float64", "uint8")
 NPY_MAGIC = b"\x93NUMPY"
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 LARGEST_BLOCK_BYTES = 512 * 2**20  # a block may grow to this where the file's chunks are long
+LARGEST_RATIO = 2**14  # that compression reaches on anything but a constant
+NPY_ERRORS = (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, OverflowError, TokenError)
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,14 @@ def read_header(path: Path, key: str = "feats") -> Header:
         DataError: the file is missing, unreadable, of another format, truncated or empty, has no data set `key`, or its
             features are not a (videos, frames, dim) array of a dtype in `DTYPES`.
     """
+    start = magic(path)
     path = path.resolve()
-    if magic(path).startswith(NPY_MAGIC):
-        header = _npy_header(path)
-    elif is_hdf5(path):
+    if start.startswith(NPY_MAGIC):
+        return _npy_header(path)
+    if is_hdf5(path):
         with open_hdf5(path) as file, hdf5_reading(path):
-            header = _hdf5_header(path, find_data_set(file, path, [key], 'key = "..."'))
-    else:
-        raise DataError(f"{path} is neither HDF5 nor .npy: frame features must be in one of these formats.")
-    size = header.path.stat().st_size
-    if header.offset is not None and size < (whole := header.offset + header.nbytes):
-        raise DataError(f"{header.path} is truncated: it has {size} bytes of {whole}. Copy or download it again.")
-    return header
+            return _hdf5_header(path, find_data_set(file, path, [key], 'key = "..."'))
+    raise DataError(f"{path} is neither HDF5 nor .npy: frame features must be in one of these formats.")
 
 
 def blocks(header: Header, start: int = 0) -> Iterator[np.ndarray]:
@@ -103,10 +103,10 @@ def magic(path: Path) -> bytes:
     """Return the first 8 bytes of a file.
 
     Raises:
-        DataError: the file is missing, empty or may not be read.
+        DataError: the file is missing, empty, no regular file, or may not be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(8)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
@@ -130,13 +130,24 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file for reading.
 
     Raises:
-        DataError: it is damaged, truncated or being written.
+        DataError: it is damaged or truncated, or a program has it open for writing.
     """
     import h5py
 
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", locking="best-effort")  # some network file systems know no locks
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path} is open for writing in another program: let that program finish, or close the file there, and run "
+            "the same command again."
+        ) from error
     except OSError as error:
+        if "h5clear" in str(error):
+            raise DataError(
+                f"{path} is marked as open for writing: a program is still writing it, or ended without closing it. "
+                "Close it there; if no program has it open, write or copy it again, or clear the mark with "
+                f"`h5clear -s {path.name}` (HDF5's tools)."
+            ) from error
         raise DataError(
             f"{path} cannot be opened: it is truncated, damaged or still being written ({error}). "
             "Copy or download it again."
@@ -148,8 +159,17 @@ def hdf5_reading(path: Path) -> Iterator[None]:
     """Turn what h5py raises over damaged structures, which has many types, into a DataError."""
     try:
         yield
+    except MemoryError as error:
+        raise memory_error(path) from error
     except HDF5_ERRORS as error:
         raise DataError(f"{path} is damaged and cannot be read ({error}). Copy or download it again.") from error
+
+
+def memory_error(path: Path) -> DataError:
+    """Build the error for a file that asks for more memory than there is, which need not be damage."""
+    return DataError(
+        f"{path} needs more memory than there is: look at its shape, and use a larger machine if it is right."
+    )
 
 
 def find_data_set(file: h5py.File, path: Path, keys: list[str], setting: str) -> h5py.Dataset:
@@ -167,11 +187,26 @@ def find_data_set(file: h5py.File, path: Path, keys: list[str], setting: str) ->
     import h5py
 
     for key in keys:
+        check_links(file, path, key)
         if isinstance(found := file.get(key), h5py.Dataset):
             return found
     names: list[str] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     raise missing_key(path, keys, names, setting)
+
+
+def check_links(file: h5py.File, path: Path, key: str) -> None:
+    """Raise DataError where a name of an HDF5 file leads into another file that is no regular one."""
+    import h5py
+
+    parts = key.strip("/").split("/")
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            for place in {path.parent / link.filename, Path(link.filename)}:
+                with contextlib.suppress(OSError):
+                    check_regular(place)
+            return
 
 
 def missing_key(path: Path, keys: list[str], names: list[str], setting: str) -> DataError:
@@ -191,18 +226,48 @@ def _hdf5_header(path: Path, data: h5py.Dataset) -> Header:
     path = Path(data.file.filename).resolve()  # another file where the key is an external link
     chunk = data.chunks[0] if data.chunks else 1
     # get_offset() is None for chunked, compressed and compact data sets and for those never written
-    return _header(path, data.name.lstrip("/"), data.shape, data.dtype, data.id.get_offset(), chunk)
+    header = _header(path, data.name.lstrip("/"), data.shape, data.dtype, offset := data.id.get_offset(), chunk)
+    if offset is not None:
+        check_length(path, offset + header.nbytes)
+    stored = data.id.get_storage_size()
+    if header.nbytes > LARGEST_RATIO * max(stored, 2**16):
+        raise DataError(
+            f"{header.key!r} of {path} should have {header.nbytes / 1e9:.3g} GB by its shape {header.shape}, but "
+            f"{stored} bytes are stored: it was never filled, or is damaged. Copy or download it again."
+        )
+    return header
 
 
 def _npy_header(path: Path) -> Header:
     with path.open("rb") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read(file)
-        except ValueError as error:
-            raise DataError(f"{path} is not a sound .npy file ({error}). Copy or download it again.") from error
-        return _header(path, "", shape, dtype, None if fortran_order else file.tell(), 1)
+        shape, fortran_order, dtype = read_npy_header(file, path)
+        header = _header(path, "", shape, dtype, None if fortran_order else file.tell(), 1)
+        check_length(path, file.tell() + header.nbytes)
+        return header
+
+
+def read_npy_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return the shape, whether it is in Fortran order, and the dtype of a `.npy` file; leaves `file` at the array.
+
+    Raises:
+        DataError: the header is damaged.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+        shape, fortran_order, dtype = read(file)
+    except NPY_ERRORS as error:
+        raise DataError(f"{path} is not a sound .npy file ({error}). Copy or download it again.") from error
+    if not all(0 <= length < 2**63 for length in shape):
+        raise DataError(f"{path} is not a sound .npy file (no array has its shape). Copy or download it again.")
+    return shape, fortran_order, dtype
+
+
+def check_length(path: Path, whole: int) -> None:
+    """Raise DataError where a file is shorter than its header says."""
+    size = path.stat().st_size
+    if size < whole:
+        raise DataError(f"{path} is truncated: it has {size} bytes of {whole}. Copy or download it again.")
 
 
 def _header(path: Path, key: str, shape: tuple[int, ...] | None, dtype: Any, offset: int | None, chunk: int) -> Header:

@@ -1,4 +1,4 @@
-"""Label files in: MATLAB 5, MATLAB 7.3 (HDF5) and `.npy`, as class numbers or as a multi-hot matrix."""
+"""Label files in, in any of the formats of `label_files`: class numbers, class names or a multi-hot matrix."""
 
 from __future__ import annotations
 
@@ -8,33 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.errors import DataError
-from vhbench.features.headers import (
-    NPY_MAGIC,
-    Header,
-    find_data_set,
-    hdf5_reading,
-    is_hdf5,
-    magic,
-    missing_key,
-    open_hdf5,
-)
+from vhbench.features.headers import Header
+from vhbench.features.label_arrays import form_of, read_array
+from vhbench.features.label_files import read_label_file
 
 LABEL_KEYS = ("labels", "re_label", "q_label")
-SETTING = 'label_key = "..."'
 
 
 def read_labels(paths: Sequence[Path], key: str | None = None, features: Sequence[Header] = ()) -> np.ndarray:
     """Read label files, concatenated in the order given.
 
     Args:
-        paths: `.mat` (MATLAB 4 to 7.3) or `.npy` files; told apart by content, not by name. Each holds (n,), (n, 1) or
-            (1, n) class numbers, or (n, classes) zeros and non-zeros.
-        key: variable name in `.mat` files; by default the first of `LABEL_KEYS` that a file has.
+        paths: `.mat` (MATLAB 4 to 7.3), HDF5, `.npy`, `.npz` or text files; what their arrays mean, `read_array` says.
+        key: name of the variable, struct field ("data.labels"), array or CSV column; by default the first of
+            `LABEL_KEYS` that a file has.
         features: headers of the feature files whose videos these are. Where there are as many as label files, each
             pair must have equally many videos; otherwise all together must.
 
     Returns:
-        Class numbers, int64 (videos,), or a multi-hot matrix, bool (videos, classes).
+        Class numbers, int64 (videos,); class names, str (videos,); or a multi-hot matrix, bool (videos, classes).
 
     Raises:
         DataError: a file cannot be read, has no such variable, holds something else than labels, or disagrees with the
@@ -45,14 +37,14 @@ def read_labels(paths: Sequence[Path], key: str | None = None, features: Sequenc
     else:
         parts = _read_counted(paths, key, features)
     for path, part in zip(paths, parts, strict=True):
-        _check_same_form(parts[0], part, str(paths[0]), str(path))
+        check_same_form(parts[0], part, str(paths[0]), str(path))
     return np.concatenate(parts)
 
 
 def match_forms(
     query: np.ndarray, database: np.ndarray, query_name: str, database_name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring the labels of queries and database, as `read_labels` returns them, to one form.
+    """Bring the labels of queries and database, names numbered, to one form.
 
     Matrices in which every row on both sides has exactly one label become class numbers (column numbers from 0), which
     score faster and mean the same; otherwise they stay multi-hot.
@@ -66,7 +58,7 @@ def match_forms(
     Raises:
         DataError: one side has class numbers and the other a matrix, or the numbers of classes differ.
     """
-    _check_same_form(query, database, query_name, database_name)
+    check_same_form(query, database, query_name, database_name)
     if query.ndim == 2 and all((labels.sum(axis=1) == 1).all() for labels in (query, database)):
         return query.argmax(axis=1), database.argmax(axis=1)
     return query, database
@@ -100,85 +92,37 @@ def drop_extra_column(
     return np.delete(database, extra[0], axis=1)
 
 
+def check_same_form(first: np.ndarray, other: np.ndarray, first_name: str, other_name: str) -> None:
+    """Raise DataError unless both are class numbers, both class names, or both matrices of as many classes."""
+    if form_of(first) != form_of(other):
+        raise DataError(
+            f"{first_name} holds {form_of(first)} and {other_name} holds {form_of(other)}: "
+            "labels can be compared only in one form with one numbering of classes."
+        )
+
+
 def _read_counted(paths: Sequence[Path], key: str | None, features: Sequence[Header]) -> list[np.ndarray]:
-    count = sum(header.shape[0] for header in features)
+    count = sum(header.shape[0] for header in features) or None
     parts = [_read(path, key, count) for path in paths]
     found = sum(len(part) for part in parts)
     if features and found != count:
         raise DataError(
             f"{' and '.join(map(str, paths))} label {found} videos, but "
-            f"{' and '.join(str(header.path) for header in features)} hold {count}: "
+            f"{' and '.join(str(header.path) for header in features)} hold {count}{_hint(parts, features, found)}: "
             "name the files that belong together, in the same order, or get the right version of them."
         )
     return parts
 
 
-def _check_same_form(first: np.ndarray, other: np.ndarray, first_name: str, other_name: str) -> None:
-    if first.shape[1:] != other.shape[1:]:
-        raise DataError(
-            f"{first_name} holds {_form(first)} and {other_name} holds {_form(other)}: "
-            "labels can be compared only in one form with one numbering of classes."
-        )
+def _read(path: Path, key: str | None, count: int | None) -> np.ndarray:
+    return read_array(read_label_file(path, [key] if key else LABEL_KEYS, count), str(path), count)
 
 
-def _form(labels: np.ndarray) -> str:
-    return "class numbers" if labels.ndim == 1 else f"a matrix of {labels.shape[1]} classes"
-
-
-def _read(path: Path, key: str | None, count: int) -> np.ndarray:
-    keys = [key] if key else list(LABEL_KEYS)
-    start = magic(path)
-    if start.startswith(NPY_MAGIC):
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not a sound .npy file ({error}). Copy or download it again.") from error
-    elif is_hdf5(path):
-        with open_hdf5(path) as file, hdf5_reading(path):
-            array = np.asarray(find_data_set(file, path, keys, SETTING)[()])
-        # MATLAB's column order shows up transposed; a file that h5py wrote need not be
-        if not (array.ndim == 2 and array.shape[0] == count != array.shape[1]):
-            array = array.T
-    else:
-        array = _read_matlab(path, keys)
-    return _check_labels(array, path, count)
-
-
-def _read_matlab(path: Path, keys: list[str]) -> np.ndarray:
-    import scipy.io
-    import scipy.sparse
-
-    try:
-        names = [name for name, _, _ in scipy.io.whosmat(path)]
-        key = next((key for key in keys if key in names), None)
-        array = scipy.io.loadmat(path, variable_names=[key])[key] if key else None
-    except Exception as error:  # scipy lets whatever its parser trips over escape, from TypeError to zlib.error
-        raise DataError(
-            f"{path} is neither a sound MATLAB file nor .npy ({error}): labels must be in one of these formats. "
-            "Copy or download it again."
-        ) from error
-    if array is None:
-        raise missing_key(path, keys, names, SETTING)
-    return array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
-
-
-def _check_labels(array: np.ndarray, path: Path, count: int) -> np.ndarray:
-    one_video = count == 1 and array.ndim == 2 and array.shape[1] > 1
-    if array.ndim == 2 and 1 in array.shape and not one_video:
-        array = array.ravel()
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
-        raise DataError(
-            f"{path} holds an array of {array.dtype} of shape {array.shape}: labels must be numbers, (videos,) class "
-            "numbers or (videos, classes) zeros and ones."
-        )
-    if not array.size:
-        raise DataError(f"{path} holds no labels: its shape is {array.shape}.")
-    wrong = (array < 0) | (array != np.floor(array)) | ~np.isfinite(array)
-    if wrong.any():
-        row = tuple(np.argwhere(wrong)[0])
-        raise DataError(
-            f"{path} holds {array[row]} for video {row[0]} (counted from 0): labels must be whole and not negative."
-        )
-    return array.astype(np.int64 if array.ndim == 1 else np.bool_)
+def _hint(parts: Sequence[np.ndarray], features: Sequence[Header], found: int) -> str:
+    """Say which axes look swapped, where the number of videos is found on another one."""
+    count = sum(header.shape[0] for header in features)
+    if len(parts) == 1 and parts[0].ndim == 2 and parts[0].shape[1] == count:
+        return " (transpose the matrix: videos down, classes across)"
+    if len(features) == 1 and found in features[0].shape[1:]:
+        return f" (their shape is {features[0].shape}, which should be videos, frames, dimensions)"
+    return ""

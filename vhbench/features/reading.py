@@ -74,7 +74,7 @@ def _read_on(header: Header, so_far: BinaryIO, copy: BinaryIO | None) -> None:
         if copy:
             copy.write(block.data)
             copy.flush()
-        so_far.write(b"".join(hashlib.sha256(video).digest() for video in block))
+        so_far.write(digest_rows(block).tobytes())
         so_far.flush()
         start += len(block)
         meter.add(block.nbytes)
@@ -148,12 +148,28 @@ def _say_start(header: Header, start: int) -> None:
 
 
 def _check_finite(block: np.ndarray, start: int, path: Path) -> None:
-    finite = np.isfinite(block)
+    finite = usable(block)
     if finite.all():
         return
     row, frame, column = (int(i) for i in np.argwhere(~finite)[0])
-    value = "NaN" if np.isnan(block[row, frame, column]) else "infinity"
+    value = block[row, frame, column]
+    what = f"{value:g}, which is beyond float32," if np.isfinite(value) else "NaN" if np.isnan(value) else "infinity"
     raise Damaged(
-        f"{path} holds {value} in video {start + row}, frame {frame} (both counted from 0). "
+        f"{path} holds {what} in video {start + row}, frame {frame} (both counted from 0). "
         "Extract that video's features again or leave the video out."
     )
+
+
+def digest_rows(array: np.ndarray) -> np.ndarray:
+    """Return the sha256 of each row's bytes, uint8 (rows, 32); `array` is C-ordered and little-endian."""
+    content = b"".join(hashlib.sha256(row).digest() for row in array)
+    return np.frombuffer(content, dtype=np.uint8).reshape(len(array), DIGEST_BYTES)
+
+
+def usable(features: np.ndarray) -> np.ndarray:
+    """Say which features are finite, also in float32, in which methods compute; bool, of the same shape."""
+    if features.dtype.itemsize > np.dtype(np.float32).itemsize:
+        with np.errstate(over="ignore"):
+            features = features.astype(np.float32)
+    finite: np.ndarray = np.isfinite(features)
+    return finite

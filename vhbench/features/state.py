@@ -17,12 +17,16 @@ class FileState:
     Attributes:
         path: the file.
         size: in bytes.
-        changed: time of its last change in nanoseconds.
+        modified: when its content was last written, in nanoseconds; copying programs set it to what it was elsewhere.
+        changed: when content, name or permissions last changed, in nanoseconds; nobody can set it.
+        inode: its number on its file system, another one where it was replaced.
     """
 
     path: Path
     size: int
+    modified: int
     changed: int
+    inode: int
 
     @classmethod
     def of(cls, path: Path, descriptor: int | None = None) -> FileState:
@@ -32,14 +36,21 @@ class FileState:
             OSError: there is no such file any more.
         """
         stat = path.stat() if descriptor is None else os.fstat(descriptor)
-        return cls(path, stat.st_size, stat.st_mtime_ns)
+        return cls(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
     def check(self, descriptor: int | None = None) -> None:
-        """Raise DataError where the file, or what the descriptor holds of it, is in another state."""
+        """Raise DataError where the file is in another state, or what the descriptor holds of it was written to.
+
+        A file whose name was removed while it is open is whole, though its time of change is another.
+        """
         try:
-            same = FileState.of(self.path, descriptor) == self
+            now = FileState.of(self.path, descriptor)
         except OSError:
-            same = False
+            now = None
+        if descriptor is None:
+            same = now == self
+        else:
+            same = now is not None and (now.size, now.modified) == (self.size, self.modified)
         if not same:
             raise DataError(
                 f"{self.path} was changed, replaced or removed while it was in use: no number may come of it. "

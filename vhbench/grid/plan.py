@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vhbench.datasets.problems import load_checked, said_of
 from vhbench.errors import UsageError, unknown
+from vhbench.features.cache import digesting_anew
 from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.order import measured_last
 from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.protocol import Protocol, Split
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
 from vhbench.runs.store import Store
 
 MAX_BITS = 512
+
+log = logging.getLogger(__name__)
 
 RERUN = {
     "missing": "runs without a record",
@@ -61,8 +68,15 @@ class Grid:
     allow_counts: bool = False
 
 
-def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> list[Cell]:
+def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, anew: bool = False) -> list[Cell]:
     """Return the cells of a grid in the order they will be done: those that others are measured against come first.
+
+    Args:
+        grid: what was asked for.
+        registry: finds methods and protocols.
+        store: the results folder.
+        data: the data folder or None.
+        anew: read and digest every feature file again, whatever is known of it.
 
     Raises:
         UsageError: an unknown name or an impossible value.
@@ -73,9 +87,7 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
     entries = _entries(grid, registry)
     params = _params(grid, registry, entries)
     cells = []
-    for name in dict.fromkeys(grid.protocols):
-        protocol = registry.protocol(name)
-        splits = protocol.load(data, allow_counts=grid.allow_counts)
+    for name, protocol, splits in _opened(grid, registry, data, anew):
         digests = {split.name: split.digests() for split in splits}
         made_with = MadeWith.given(name, protocol.name, data, registry.plugins)
         for method, entry in entries.items():
@@ -97,6 +109,24 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None) -> lis
                     )
                     cells.append(make_cell(spec, entry, protocol, splits, store, (method, name), made_with))
     return measured_last(cells)
+
+
+def _opened(
+    grid: Grid, registry: Registry, data: Path | None, anew: bool
+) -> list[tuple[str, Protocol, Sequence[Split]]]:
+    """Open each protocol, by the name given; say which labels were read, and what contradicts itself in the data."""
+    found: list[tuple[str, Protocol, Sequence[Split]]] = []
+    with digesting_anew() if anew else contextlib.nullcontext():
+        for name in dict.fromkeys(grid.protocols):
+            protocol = registry.protocol(name)
+            splits = load_checked(protocol, data, grid.allow_counts)
+            found.append((name, protocol, splits))
+            lines, warnings = said_of(splits, protocol.name)
+            for line in lines:
+                log.info("%s", line)
+            for line in warnings:
+                log.warning("%s", line)
+    return found
 
 
 def check_rerun(rerun: str) -> None:

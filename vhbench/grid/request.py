@@ -32,7 +32,8 @@ class Request:
         plugins: files with further methods.
         launcher: works the runs off.
         launcher_options: its own.
-        rerun: "missing", "failed", "stale" or "all".
+        rerun: "missing", "failed", "stale" or "all", which digests the features anew, too.
+        dry_run: the runs are only looked at.
     """
 
     grid: Grid
@@ -43,6 +44,7 @@ class Request:
     launcher: str = "inline"
     launcher_options: Mapping[str, Any] = field(default_factory=dict)
     rerun: str = "missing"
+    dry_run: bool = False
 
     @cached_property
     def registry(self) -> Registry:
@@ -57,7 +59,8 @@ class Request:
     @cached_property
     def cells(self) -> list[Cell]:
         """The whole grid; errors as for `vhbench.grid.plan.plan`."""
-        return plan(self.grid, self.registry, self.store, self.data)
+        anew = self.rerun == "all" and not self.dry_run
+        return plan(self.grid, self.registry, self.store, self.data, anew=anew)
 
     @cached_property
     def to_do(self) -> list[Cell]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vhbench.datasets.problems import load_checked
 from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.runner import Observer, Settings, Work, record_end, run_cell
@@ -135,7 +136,7 @@ def _cell(job: Job, store: Store) -> Cell:
     registry = Registry(job.plugins)
     entry, protocol = registry.method(job.method), registry.protocol(job.protocol)
     data = Path(job.data) if job.data else None
-    splits = protocol.load(data, allow_counts=job.allow_counts)
+    splits = load_checked(protocol, data, job.allow_counts)
     planned = RunSpec(**job.spec)
     digests = {split.name: split.digests() for split in splits}
     spec = replace(planned, method=entry.name, protocol=protocol.name, version=protocol.version, splits=digests)

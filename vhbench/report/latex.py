@@ -9,7 +9,7 @@ from vhbench.report.layout import RowTable, TableCell, TableLine
 COMMANDS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$",
+    '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$", "§": r"$^{\S}$",
     "‡": r"$^{\ddagger}$",
     "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}", "—": r"\textemdash{}", "’": "'", "…": r"\ldots{}",
 }  # fmt: skip
@@ -73,7 +73,7 @@ def _head(table: RowTable) -> list[str]:
 
 
 def _line(line: TableLine, table: RowTable) -> str:
-    label = escape(line.label) + (COMMANDS["†"] if line.stale else "")
+    label = escape(line.label) + escape(line.marks)
     label = rf"\textit{{{label}}}" if line.reference else label
     left = [*([line.letter] if table.lettered else []), label, escape(line.seeds)]
     return _joined([*left, *map(_cell, line.cells), *([escape(line.remark)] if table.remarked else [])])

@@ -15,7 +15,7 @@ from vhbench.report.significance import ALPHA
 T = TypeVar("T")
 
 BETTER, WORSE = "+", "-"
-STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED = "†", "‡", "?", "!"
+STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED, PROBLEM = "†", "‡", "?", "!", "§"
 NAMED = 6  # lines that a note on a warning names
 LETTERS = string.ascii_lowercase.replace("q", "") + "ABDEGHI"  # q is the letter that Unicode has no superscript of
 
@@ -48,7 +48,8 @@ class TableLine:
     Attributes:
         label: the method, or the published one with its source.
         letter: which superscripts mean this line; empty without tests of all pairs.
-        stale: at least one run was made with other source code.
+        marks: of the label: STALE where at least one run was made with other source code, PROBLEM where the data
+            contradict themselves.
         seeds: how many, as text.
         published: whether it is a published one.
         remark: of a published one, how its convention differs, and its doubts.
@@ -58,7 +59,7 @@ class TableLine:
 
     label: str
     letter: str
-    stale: bool
+    marks: str
     seeds: str
     published: bool
     remark: str
@@ -134,7 +135,7 @@ def _table(rows: Sequence[Row]) -> RowTable:
             TableLine(
                 label=plain(label),
                 letter=letters.get(label, ""),
-                stale=any(row.stale for row in found),
+                marks=STALE * any(row.stale for row in found) + PROBLEM * any(row.problems for row in found),
                 seeds=_span(counts) if found[0].ours else "",
                 published=found[0].published is not None,
                 remark=_remark(found),
@@ -223,12 +224,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     """Say what the numbers are and what the marks mean."""
     ours = [row for row in rows if row.ours]
     metrics = ", ".join(unique(row.metric for row in ours))
-    queries = _span(sorted({row.queries for row in ours if row.queries is not None}))
     spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in ours) else ""
     interval = "; in brackets the 95 % bootstrap interval over queries" if any(row.ci for row in ours) else ""
-    notes = [f"{metrics}; {queries} queries{spread}{interval}", *_test_notes(ours)]
+    notes = [f"{metrics}; {_queries(ours)}{spread}{interval}", *_test_notes(ours)]
     if any(row.stale for row in ours):
         notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
+    notes += [f"{PROBLEM} {plain(text)}" for text in unique(text for row in ours for text in row.problems)]
     if ours[0].differs:
         notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
     notes += [*_mistrust_notes(ours), *_reference_notes(rows)]
@@ -264,6 +265,16 @@ def _reference_notes(rows: Sequence[Row]) -> list[str]:
     }
     texts = [meanings[name] for name in unique(row.reference for row in rows if row.reference)]
     return [f"Thin lines, neither ranked nor tested: {', '.join(texts)}"] if texts else []
+
+
+def _queries(rows: Sequence[Row]) -> str:
+    """Say how many queries were scored and, where that is not all of them, why."""
+    scored = sorted({row.queries for row in rows if row.queries is not None})
+    asked = sorted({row.asked for row in rows if row.asked is not None})
+    if not scored or scored == asked or not asked:
+        return f"{_span(scored)} queries" if scored else "no queries"
+    alone = " but itself" if any(row.metric.endswith("self=drop]") for row in rows) else ""
+    return f"{_span(scored)} of {_span(asked)} queries scored, the others have no relevant database video{alone}"
 
 
 def _test_notes(rows: Sequence[Row]) -> list[str]:

@@ -59,7 +59,9 @@ class Row:
         sd: standard deviation over seeds (n - 1); None for one seed.
         synthetic: made-up features.
         queries: how many queries were scored; None for published numbers, which do not say.
+        asked: how many queries there are; None where that is not known.
         stale: of at least one run, the method's source has changed since.
+        problems: what is wrong with the data that the number was measured on, a sentence each (`Split.notes`).
         differs: where records of the protocol's name were made on several data: in what these differ first.
         ci: lower and upper end of the 95 % bootstrap interval over queries; None where none was asked for or possible.
         tests: against the baseline or all other rows; empty where none were asked for or possible.
@@ -80,7 +82,9 @@ class Row:
     sd: float | None
     synthetic: bool
     queries: int | None
+    asked: int | None = None
     stale: bool = False
+    problems: tuple[str, ...] = ()
     differs: str = ""
     ci: tuple[float, float] | None = None
     tests: tuple[Comparison, ...] = ()
@@ -102,7 +106,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values; a published number gives its source, kind, selection and doubts."""
         values = {name: value for name, value in vars(self).items() if name != "published"}
-        values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None}
+        values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None, "problems": list(self.problems)}
         values["warnings"] = list(self.warnings)
         values["tests"] = [dict(vars(test)) for test in self.tests]
         facts = ("source", "kind", "selection", "doubt", "note")
@@ -183,6 +187,8 @@ def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, 
         sd=statistics.stdev(values) if len(values) > 1 else None,
         synthetic=bool(first.data["synthetic"]),
         queries=counts[scored],
+        asked=total if isinstance(total := counts.get("total"), int) else None,
+        problems=data_problems(group.records, split),
         stale=any(is_stale(record, sources) for record in group.records),
         warnings=_warnings(group.records, split),
     )
@@ -194,6 +200,17 @@ def _warnings(records: Sequence[Record], split: str) -> tuple[str, ...]:
     for record in records:
         found = {**warnings_of(record, split), **found}
     return tuple(found.values())
+
+
+def data_problems(records: Sequence[Record], split: str) -> tuple[str, ...]:
+    """Return what is wrong with the data of a split, as the records say: each sentence once."""
+    texts: dict[str, None] = {}
+    for record in records:
+        found: Any = record.data
+        for name in ("data", split, "problems"):
+            found = found.get(name) if isinstance(found, dict) else None
+        texts |= dict.fromkeys(map(str, found.values())) if isinstance(found, dict) else {}
+    return tuple(texts)
 
 
 def is_stale(record: Record, sources: Mapping[str, str]) -> bool:

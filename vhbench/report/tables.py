@@ -12,14 +12,14 @@ import click
 from tabulate import tabulate
 
 from vhbench.report.latex import latex
-from vhbench.report.layout import STALE, RowTable, TableCell, tables
+from vhbench.report.layout import RowTable, TableCell, tables
 from vhbench.report.rows import Row
 
 FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
-    "better_than", "worse_than", "p", "synthetic", "queries", "stale", "differs", "source", "beside",
-    "warnings", "reference",
+    "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
+    "beside", "warnings", "reference",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 MARKDOWN = re.compile(r"([\\`*_<>|&~])")
@@ -84,7 +84,7 @@ def _grid(
 ) -> str:
     lines = []
     for line in table.lines:
-        label = escaped(line.label) + (STALE if line.stale else "")
+        label = escaped(line.label) + line.marks
         letter = [line.letter] if table.lettered else []
         remark = [escaped(line.remark)] if table.remarked else []
         cells = [*letter, label, line.seeds, *(_cell(cell, mean) for cell in line.cells), *remark]
@@ -115,6 +115,7 @@ def _csv(rows: Sequence[Row]) -> str:
             "ci_high": high,
             "better_than": "; ".join(test.against for test in significant if test.difference > 0),
             "worse_than": "; ".join(test.against for test in significant if test.difference < 0),
+            "problems": "; ".join(row.problems),
             "p": row.tests[0].p if len(row.tests) == 1 else None,
             "source": row.published.source if row.published else None,
             "warnings": "; ".join(row.warnings),

@@ -96,7 +96,7 @@ def count_distances(
     Args:
         query_codes: bool, shape (queries, bits).
         database_codes: bool, shape (n, bits).
-        query_labels: int (queries,), or multi-hot (queries, classes) where nonzero means that the query has the class.
+        query_labels: class numbers or names (queries,), or multi-hot (queries, classes); see `vhbench.evaluate`.
         database_labels: the same form for the database. An item is relevant if it shares at least one label.
         self_index: int, shape (queries,): the row of this database (or shard) that is the query itself, -1 for none;
             None if queries are not in the database.

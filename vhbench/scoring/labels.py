@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vhbench.features.label_arrays import form_of, read_array
+
 
 @dataclass(frozen=True)
 class ClassLists:
@@ -50,49 +52,37 @@ def read_labels(
 ) -> tuple[ClassLists, ClassLists, int]:
     """Check both label arrays and return their class lists and the number of classes.
 
+    What an array means, `vhbench.features.read_array` says, as for label files.
+
     Args:
-        query_labels: int (n_queries,) of class numbers, or numeric or bool (n_queries, classes) where nonzero means
-            that the item has the class.
+        query_labels: (n_queries,) class numbers or names, or (n_queries, classes) zeros and ones.
         database_labels: the same form for the database.
         n_queries: number of query codes.
         n_database: number of database codes.
 
     Raises:
-        ValueError: the labels are of another form, of two forms, or not one per code.
+        ValueError: the labels have no clear meaning, are of two forms, or not one per code.
     """
     queries = _check(query_labels, n_queries, "query_labels")
     database = _check(database_labels, n_database, "database_labels")
-    if queries.ndim != database.ndim:
+    if queries.ndim == database.ndim == 2 and queries.shape[1] != database.shape[1]:
+        raise ValueError(f"query_labels have {queries.shape[1]} classes and database_labels {database.shape[1]}.")
+    if form_of(queries) != form_of(database):
         raise ValueError(
-            f"query_labels have shape {queries.shape} and database_labels {database.shape}: "
-            "give both as class numbers (n,) or both as multi-hot (n, classes)."
+            f"query_labels are {form_of(queries)} and database_labels are {form_of(database)}: "
+            "give both as class numbers (n,), both as class names (n,) or both as multi-hot (n, classes)."
         )
     if queries.ndim == 1:
         numbers, classes = np.unique(np.concatenate([queries, database]), return_inverse=True)
         return _single(classes[:n_queries]), _single(classes[n_queries:]), len(numbers)
-    if queries.shape[1] != database.shape[1]:
-        raise ValueError(f"query_labels have {queries.shape[1]} classes and database_labels {database.shape[1]}.")
     return _multi(queries), _multi(database), queries.shape[1]
 
 
 def _check(labels: object, n: int, name: str) -> np.ndarray:
-    array = np.asarray(labels)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "buif":
-        raise ValueError(
-            f"{name} must be integers of shape (n,) or numbers of shape (n, classes), "
-            f"not {array.dtype} of shape {array.shape}."
-        )
+    array = read_array(labels, name, n)
     if len(array) != n:
         raise ValueError(f"{name} are {len(array)} for {n} codes.")
-    if array.ndim == 1 and array.dtype.kind == "f":
-        raise ValueError(f"{name} of shape (n,) must be integers, not {array.dtype}.")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{name} contain NaN or infinite values.")
-    if array.dtype.kind in "if" and (array < 0).any():
-        raise ValueError(f"{name} contain negative values: use class numbers from 0, or 0 and 1 in multi-hot labels.")
-    if array.ndim == 2 and array.shape[1] == 1 and (array > 1).any():
-        raise ValueError(f"{name} look like class numbers in a column of shape {array.shape}: give them as shape (n,).")
-    return array.astype(np.int8) if array.dtype == np.bool_ else array
+    return array
 
 
 def _single(classes: np.ndarray) -> ClassLists:

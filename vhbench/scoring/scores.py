@@ -41,14 +41,16 @@ def evaluate(
     Args:
         query_codes: bool, shape (queries, bits).
         database_codes: bool, shape (n, bits).
-        query_labels: int (queries,), or multi-hot (queries, classes) where nonzero means that the query has the class.
-        database_labels: the same form for the database. An item is relevant if it shares at least one label.
+        query_labels: class numbers or names (queries,), or a matrix (queries, classes) of zeros and one positive value,
+            or booleans; what an array means, `vhbench.features.read_array` says, as for label files.
+        database_labels: the same form for the database. An item is relevant if it shares at least one label; labels by
+            which every item is relevant are scored like any others, which protocols refuse.
         ks: the cut-off ranks of `Scores.record`; its methods take any other K as well.
         self_index: int, shape (queries,): the database row that is the query itself, -1 for none; None if queries are
             not in the database. Needed for `self_match="drop"`.
 
     Raises:
-        ValueError: an input has another dtype, shape or range; the message says which.
+        ValueError: an input has another dtype, shape or range, or labels have no clear meaning; the message says which.
     """
     data = read_retrieval(query_codes, database_codes, query_labels, database_labels, self_index=self_index)
     return Scores(count_retrieval(data), ks=ks, retrieval=data)

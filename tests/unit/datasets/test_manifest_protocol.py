@@ -1,5 +1,6 @@
 """Manifests: the data set they describe opens as written, and every mistake in one is named with its place."""
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -354,15 +355,78 @@ def test_text_that_is_no_toml_names_the_line(tmp_path):
     with pytest.raises(DataError, match=r"p\.toml is not valid TOML: .*line 4"):
         load_manifest(tmp_path / "p.toml")
     (tmp_path / "p.toml").write_bytes(b"name = '\xff'")
-    with pytest.raises(DataError, match=r"p\.toml is not valid TOML"):
+    with pytest.raises(DataError, match=r"p\.toml is not UTF-8 text .* save it as UTF-8"):
         load_manifest(tmp_path / "p.toml")
 
 
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(DataError, match=r"There is no manifest .*nope\.toml"):
         load_manifest(tmp_path / "nope.toml")
-    with pytest.raises(DataError, match=r"Cannot read manifest .*Is a directory"):
+    with pytest.raises(DataError, match=r"is a folder, not a file"):
         load_manifest(tmp_path)
+
+
+HUGE = "9" * 5000
+WHOLE = """name = "mine"
+[train]
+features = ["base.h5"]
+[query]
+features = ["query.h5"]
+labels = ["query.mat"]
+[database]
+features = ["base.h5"]
+labels = ["base.mat"]
+"""
+
+
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_read(folder, mark):
+    (folder / "p.toml").write_bytes(WHOLE.encode(mark))
+    assert load_manifest(folder / "p.toml").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"version = {HUGE}", "is not valid TOML"),
+        (f"version = 0x{HUGE}", "`version` at the top level of"),
+        (f"classes = {'9' * 4000}", "must be a positive whole number"),
+        (f"dim = {2**31}", "must be a positive whole number"),
+        (f"ks = [5, 0x{HUGE}]", "must list positive whole numbers"),
+        (f"ks = [5, {2**40}]", "must list positive whole numbers"),
+        ("frames = nan", "must be a positive whole number"),
+        ("frames = 1e400", "must be a positive whole number"),
+        (f"title = {'[' * 5000}{']' * 5000}", "is not valid TOML"),
+        (f"published = {'[' * 300}{']' * 300}", "`published` in"),
+        (f'folder = "{"f" * 300}"', "`folder` in"),
+        ("variants.v.classes = nan", "must be a positive whole number"),
+        (f"variants.v.classes = 0x{HUGE}", "must be a positive whole number"),
+        ("synthetic = 1979-05-27", "must be true or false"),
+    ],
+)
+def test_absurd_values_are_one_short_sentence(folder, line, words):
+    (folder / "p.toml").write_text(f"{line}\n{WHOLE}")
+    with pytest.raises(VhbenchError) as caught:
+        load_manifest(folder / "p.toml")
+    message = str(caught.value)
+    assert words in message and str(folder / "p.toml") in message and "\n" not in message
+    assert len(message) < 400 + len(str(folder))
+
+
+def test_names_that_no_file_system_takes_are_one_sentence(folder):
+    assert "File name too long" in fault(folder, query={"features": ["f" * 300]})
+    assert "is missing" in fault(folder, query={"labels": ["a\0b"]})
+    assert "at most 100" in fault(folder, name="n" * 101)
+
+
+@pytest.mark.parametrize("what", ["manifest", "features", "labels"])
+def test_a_pipe_in_place_of_a_file_does_not_hang(folder, what):
+    path = manifest(folder)
+    place = {"manifest": path, "features": folder / "query.h5", "labels": folder / "query.mat"}[what]
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(DataError, match=f"{place.name} is a named pipe, not a file"):
+        load_manifest(path).load(None)
 
 
 # whole data sets

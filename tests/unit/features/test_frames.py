@@ -1,6 +1,7 @@
 """Feature files: every layout opens to the same numbers, every fault is one clear sentence."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from vhbench.errors import DataError
-from vhbench.features import SampledFrames, open_features, read_header
+from vhbench.features import SampledFrames, open_features, read_header, read_labels
 from vhbench.testing.files import write_hdf5, write_npy
 
 ORDER = np.array([6, 0, 3, 3, 5])
@@ -318,7 +319,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_folder_is_not_a_file(tmp_path):
     (tmp_path / "a.h5").mkdir()
-    assert "Is a directory" in fault(tmp_path / "a.h5")
+    assert "a.h5 is a folder, not a file" in fault(tmp_path / "a.h5")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -415,3 +416,139 @@ def test_importing_features_needs_no_torch_pandas_or_h5py():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# files that are none, and files that somebody writes
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def link_to_fifo(path):
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to(path.with_name("pipe"))
+
+
+def socket_file(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def loop(path):
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (fifo, "is a named pipe, not a file"),
+        (device, "is a link to a device, not a file"),
+        (link_to_fifo, "is a link to a named pipe, not a file"),
+        (socket_file, "is a socket, not a file"),
+        (loop, "Cannot read"),
+    ],
+)
+def test_only_regular_files_are_opened(tmp_path, monkeypatch, make, words):
+    monkeypatch.chdir(tmp_path)  # a socket's name must be short
+    for name in ("a.h5", "a.npy", "a.mat", "a.csv"):
+        make(Path(name))
+        for read in (lambda path: open_features([path]), lambda path: read_labels([path])):
+            with pytest.raises(DataError, match=words):
+                read(Path(name))
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+
+def test_a_link_inside_an_hdf5_file_to_something_else_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["feats"] = h5py.ExternalLink("pipe", "feats")
+        file["labels"] = h5py.ExternalLink(str(tmp_path / "pipe"), "x")
+    with pytest.raises(DataError, match="pipe is a named pipe, not a file"):
+        open_features([tmp_path / "a.h5"])
+    with pytest.raises(DataError, match="pipe is a named pipe, not a file"):
+        read_labels([tmp_path / "a.h5"])
+
+
+HOLD = """
+import sys, time, h5py, numpy as np
+with h5py.File(sys.argv[1], sys.argv[2], **({"libver": "latest"} if "latest" in sys.argv else {})) as file:
+    file.require_dataset("feats", (7, 3, 4), "f4")
+    file.flush()
+    if "swmr" in sys.argv:
+        file.swmr_mode = True
+    print("open", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "while_open", "after"),
+    [
+        (["r+"], "is open for writing in another program: let that program finish, or close", None),
+        (["w", "latest"], "is open for writing in another program", "is marked as open for writing"),
+        (["w", "latest", "swmr"], "is marked as open for writing: a program is still writing it", "h5clear -s a.h5"),
+    ],
+)
+def test_a_file_that_another_program_holds_open_is_told_apart_from_a_damaged_one(
+    tmp_path, videos, how, while_open, after
+):
+    path = write_hdf5(tmp_path / "a.h5", videos)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path, *how], stdout=subprocess.PIPE)
+    try:
+        holder.stdout.readline()
+        message = fault(path)
+        assert while_open in message and "damaged" not in message
+    finally:
+        holder.kill()  # so that it is never closed
+        holder.communicate()
+    if after:
+        assert after in fault(path)
+    else:
+        assert np.array_equal(open_features([path])[ORDER], videos[ORDER])
+
+
+# numbers that cannot be
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("value", [1e39, -1e300])
+def test_values_beyond_float32_are_named_with_video_and_frame(tmp_path, videos, compression, value):
+    videos = videos.astype(np.float64)
+    videos[5, 2, 1] = value
+    assert f"holds {value:g}, which is beyond float32, in video 5, frame 2" in fault(
+        write_hdf5(tmp_path / "a.h5", videos, compression=compression)
+    )
+    videos[5, 2, 1] = np.finfo(np.float32).max
+    assert len(open_features([write_hdf5(tmp_path / "b.h5", videos, compression=compression)])) == 7
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "(7, 3, 400000)",
+        "(-7, 3, 4)",
+        "(7, -3, -4)",
+        f"({10**30}, 3, 4)",
+        f"({'9' * 4000}, {'9' * 4000}, 4)",
+        "(7,) * 3",
+    ],
+)
+@pytest.mark.parametrize("order", ["False", "True"])
+def test_npy_headers_of_impossible_shapes_are_one_sentence(tmp_path, shape, order):
+    header = f"{{'descr': '<f4', 'fortran_order': {order}, 'shape': {shape}}}\n".encode()
+    content = b"\x93NUMPY\x02\0" + len(header).to_bytes(4, "little") + header + bytes(400)
+    (tmp_path / "a.npy").write_bytes(content)
+    assert len(fault(tmp_path / "a.npy")) < 1000
+
+
+def test_hdf5_files_that_hold_nothing_of_a_huge_shape_are_refused_before_they_are_read(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("feats", (2**40, 25, 4096), np.float32, chunks=(1, 25, 4096))
+    assert "should have 4.5e+08 GB by its shape" in fault(tmp_path / "a.h5")
+    assert "0 bytes are stored: it was never filled" in fault(tmp_path / "a.h5")

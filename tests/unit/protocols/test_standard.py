@@ -241,7 +241,9 @@ def test_a_file_that_another_program_writes_is_refused(tmp_path):
         file.flush()
         shutil.copy(path, half)
     half.replace(path)
-    with pytest.raises(DataError, match=r"hmdb_test_feats\.h5 cannot be opened: .*still being written"):
+    with pytest.raises(
+        DataError, match=r"hmdb_test_feats\.h5 is marked as open for writing: a program is still writing"
+    ):
         protocol("hmdb51").load(tmp_path, allow_counts=True)
 
 

@@ -19,7 +19,7 @@ from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
-from vhbench.report.rows import rows
+from vhbench.report.rows import data_problems, rows
 from vhbench.runs.groups import USUAL, Choice, Group, groups, in_database
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
@@ -133,6 +133,7 @@ def _sets(
                 "split": split,
                 "name": protocol if split == protocol.partition(" (data ")[0] else f"{protocol}, split {split}",
                 "synthetic": any(bool(group.records[0].data["synthetic"]) for group in chosen),
+                "problems": list(data_problems([record for group in chosen for record in group.records], split)),
                 "in_database": in_database(first.records[0], split),
                 "queries": first.records[0].data["queries"][split],
                 "version": first.spec["version"],

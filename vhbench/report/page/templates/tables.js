@@ -87,7 +87,9 @@ const nameColumn = () => ({ title: "method", text: true, get: (row) => row.label
 function named(series) {
   if (series.reference) return series.label;
   const mark = isStale(series) ? h("span", { title: "stale" }, " †") : null;
-  return [swatch(labelStyle(series)), ` ${series.label}`, mark];
+  const { problems } = currentSet();
+  const warning = problems.length ? h("span", { title: problems.join("; ") }, " §") : null;
+  return [swatch(labelStyle(series)), ` ${series.label}`, mark, warning];
 }
 
 function drawResults() {
@@ -221,6 +223,7 @@ function resultNote(set, shown) {
     set.references.length
       ? "thin lines: chance is a random order, cosine that of centred mean frames without codes, attainable has all relevant items first"
       : "",
+    ...set.problems.map((text) => `§: ${text}`),
     shown.some(isStale) ? "†: the method's source code has changed since" : "",
     set.synthetic ? "features are synthetic: not a result on real videos" : "",
   ];
