@@ -7,6 +7,7 @@ import pytest
 
 from vhbench.errors import DataError
 from vhbench.report.orderings import read_orderings
+from vhbench.report.paper.lines import _Results
 from vhbench.report.paper.recalls import precisions
 from vhbench.report.paper.table import read_tables
 from vhbench.report.published import read_published
@@ -71,3 +72,25 @@ def test_precision_at_a_recall_lies_between_the_points_of_the_curve_by_rank(writ
     assert [row.value for row in found] == [None, 1.0, pytest.approx(0.65), pytest.approx(0.3), None]
     assert {(row.method, row.bits, row.seeds) for row in found} == {("itq", 16, (0, 1))}
     assert [row.metric for row in found][:2] == ["precision at recall 0.05", "precision at recall 0.1"]
+
+
+def test_a_query_does_not_find_itself_where_the_paper_takes_queries_out_of_the_database(out, write_run):
+    """YFCC by map@20[self=drop] where every run has it, by the literature's convention where one lacks it."""
+    own, kept = (f"map@20[den=k,ties=expected,self={self}]" for self in ("drop", "keep"))
+    counts = {"yfcc": {"total": 9, "scored": 9, "scored_without_self": 9, "not_in_database": 0}}
+    entries = {"protocol": "yfcc", "queries": counts, "params": {}}
+    write_run("uvvh", 128, scores={own: 0.2, kept: 0.3}, **entries)
+    results = _Results(read_tables()["fig4"], [], Store(out), None)
+    runs, _ = Store(out).records()
+    assert results._full("map@20", runs) == own
+    write_run("uvvh", 128, 1, scores={kept: 0.3}, **entries)
+    runs, _ = Store(out).records()
+    assert results._full("map@20", runs) == kept
+    write_run(
+        "uvvh",
+        64,
+        scores={own: 0.2, kept: 0.3},
+        **{**entries, "protocol": "fcvid", "queries": {"fcvid": counts["yfcc"]}},
+    )
+    (fcvid,) = [run for run in Store(out).records()[0] if run.spec["protocol"] == "fcvid"]
+    assert results._full("map@20", [fcvid]) == kept
