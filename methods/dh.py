@@ -51,7 +51,7 @@ class DH(NeuralMethod):
         pretraining: share of the epochs that train the autoencoder (this project's choice); the last epoch
             always trains the hashing layers.
         batch_size: videos a step (this project's choice).
-        lr: Adam's learning rate for the autoencoder (this project's choice).
+        lr: Adam's learning rate for the autoencoder (by training loss).
         weight_decay: L2 term of Adam on the autoencoder (released code).
         hash_lr: Adam's learning rate for the hashing layers (a public re-implementation).
         hidden: units of the encoder and of the decoder LSTM (this project's choice).

@@ -31,9 +31,9 @@ class SSTH(NeuralMethod):
     - The code's loss sums over videos, frames and dimensions; here the same sum is divided by the number of frames in
       the batch, as in UVVH's Eq. 15. The terms keep their proportions: `mean_weight` multiplies a sum over videos
       where the other terms sum over frames, so it counts `mean_weight / frames` against their means (8 at 25 frames).
-    - Adam stands for the code's SGD, whose every step is clipped to at most 1e-4 a weight; that is not offered. On a
-      small set 44 epochs are few steps (600 on 1,341 videos), in which steps of 1e-4 move no weight by more than 0.06:
-      there `lr=1e-4` ends below LSH. 1e-3 is the code's learning rate before clipping, and learns on small sets, too.
+    - Adam, which the code offers beside its default: SGD whose every step is clipped to at most 1e-4 a weight, which is
+      not offered here. The learning rate is the code's for both. On a small set the training loss falls further at a
+      larger one (`docs/methods.md`).
     - No weight decay: the code's 1e-4 / 2 acts on the summed loss; on the mean it would be 4e-8 and do nothing.
     - The read-outs' biases start at the training set's mean frame, as in UVVH here (`start_at_mean`): on a small set
       most of the training would go into learning it.
@@ -43,8 +43,7 @@ class SSTH(NeuralMethod):
         bits: code length k, and hidden units of each LSTM.
         epochs: passes over the training set (the code's 20,000 steps are 44 epochs of FCVID).
         batch_size: videos a step (code).
-        lr: Adam's learning rate (this project's choice; 1e-4 comes closest to the code where steps are many, as on
-            FCVID).
+        lr: Adam's learning rate (code).
         weight_decay: L2 term of Adam (this project's choice, see above).
         mean_weight: weight of the mean frame's error relative to a frame's in the code's sums (code: 200).
         leak_cell: start the decoders from the encoder's last cell, as released (this project's choice: off).

@@ -39,7 +39,7 @@ class SSVH(NeuralMethod):
       was not at hand, is said to have codes in place of h, and s_ij in {-1, +1}: `dissimilar=-1` gives that s_ij.
     - The loss is divided by the videos of the batch. The released loss is their sum; weights and gradient directions
       stay, and the logged loss does not depend on the batch size.
-    - Adam, where the released SGD clips its velocity to 1e-4 a weight, which makes nearly the same steps. No weight
+    - Adam, which the released code offers; its default is SGD with a velocity clipped to 1e-4 a weight. No weight
       decay: the released 1e-4 / 2 acts on the sum, some 1e6, so beside a loss a video it is negligible.
     - The decoders start from the code and a cell of zeros. The released ones get the encoder's real-valued cell too,
       which passes by the binary code: `leak_cell=True`.
@@ -54,9 +54,9 @@ class SSVH(NeuralMethod):
         bits: code length k; all LSTMs have as many hidden units (released).
         epochs: passes over the training set (released).
         batch_size: videos a step (released).
-        lr: Adam's learning rate (the released SGD's). It bounds how far a weight can move: 1.8 in the 17,900 steps on
-            FCVID, but 0.0125 in the 125 steps of the demo's quick budget, which on 128 dimensions leave it below LSH;
-            there 1e-3 is better. On 4,096 dimensions (ucf101-14) 150 steps of 1e-4 go far.
+        lr: Adam's learning rate (released, for SGD and Adam). It bounds how far a weight can move: 1.8 in the 17,900
+            steps on FCVID, 0.06 in 600 steps on 1,341 videos. On a small set the training loss falls further at a
+            larger one (`docs/methods.md`).
         weight_decay: L2 term of Adam (this project's choice, see above).
         k1: neighbours of a video (released).
         k2: neighbours' lists that are united (released).
