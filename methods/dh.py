@@ -127,11 +127,15 @@ class DH(NeuralMethod):
                 start += len(videos)
         module.initialise_layers()
 
+    def inputs(self, module: Network, train: VideoSet, moment: Moment) -> VideoSet:
+        """Return the videos, and in the second stage their vectors as one frame each."""
+        return train if moment.epoch < self._boundary(moment.epochs) else VideoSet(module.vectors.unsqueeze(1))
+
     def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the autoencoder's squared error, or the hashing layers' four terms."""
         if moment.epoch < self._boundary(moment.epochs):
             return {"recon": reconstruction(videos, module.decoder(*module.encoder(videos)))}
-        x = module.vectors[moment.rows.to(module.vectors.device)]
+        x = videos.squeeze(1)
         share = 1 / len(module.vectors)  # of the objective, which is a sum over the training videos
         with torch.autocast(x.device.type, enabled=False):  # small products; in bf16 W W' would not come close to I
             h = module.hash(x)
@@ -198,7 +202,7 @@ class Encoder(LSTM):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
         """Run over the frames from a zero state."""
         if x.is_cuda:
-            _, (h, c) = nn.LSTM.forward(self, x)
+            _, (h, c) = self.on_gpu(x)
             return h[0], c[0]
         gates = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
         h = c = x.new_zeros(len(x), self.hidden_size)

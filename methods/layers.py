@@ -163,7 +163,7 @@ class LSTM(nn.LSTM):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Run over the sequence from a zero state."""
         if x.is_cuda:
-            return super().forward(x)[0]  # type: ignore[no-any-return]
+            return self.on_gpu(x)[0]
         gates = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
         recurrent = self.weight_hh_l0.t()
         h = c = gates.new_zeros(len(x), self.hidden_size)
@@ -174,6 +174,13 @@ class LSTM(nn.LSTM):
             h = o.sigmoid() * c.tanh()
             states.append(h)
         return torch.stack(states, 1)
+
+    def on_gpu(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Run torch's own LSTM and return what it returns, in the weights' dtype also under autocast."""
+        # cuDNN computes in float16 under autocast, whatever dtype was asked for, and most gradients fall out of that
+        # one's range; the loop for CPUs, and bl2's and dh's decoders, are plain matrix products, which keep to bfloat16
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight_ih_l0.dtype))  # type: ignore[no-any-return]
 
 
 def xavier_init(module: nn.Module) -> None:

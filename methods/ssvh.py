@@ -6,6 +6,7 @@ on Image Processing 27 (7), 2018. "Released" below means the authors' code, whic
 
 from __future__ import annotations
 
+import numpy as np
 import scipy.sparse
 import torch
 from torch import nn
@@ -121,7 +122,7 @@ class SSVH(NeuralMethod):
         pairwise = self.pairwise_weight / len(videos)
         quantization = (hidden - sign(hidden).detach()).square().sum()
         return {
-            "pairwise": pairwise * module.pairs(hidden, moment.rows.to(hidden.device)),
+            "pairwise": pairwise * module.pairs(hidden, moment.rows),
             "quantization": pairwise * self.quantization_weight * quantization,
             "recon": (1 - self.pairwise_weight) / len(videos) * module.reconstruction(videos, packed, hidden, cell),
         }
@@ -240,6 +241,8 @@ class PairwiseLoss(nn.Module):
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
+        most_first = np.sort(np.diff(similar.indptr))[::-1]
+        self.most_pairs = [0, *most_first.cumsum().tolist()]  # neighbours of so many videos at most
 
     @torch.no_grad()
     def recount(self) -> None:
@@ -263,7 +266,7 @@ class PairwiseLoss(nn.Module):
         batch, bits = hidden.shape
         with torch.no_grad():
             self._count(self.bank[rows], -1)
-            self.bank[rows] = 0
+            self.bank.index_fill_(0, rows, 0)
             others, among, pairs = self._neighbours(rows)
         products = hidden.T @ hidden
         near = (hidden * (others + among @ hidden)).sum() / bits
@@ -282,7 +285,7 @@ class PairwiseLoss(nn.Module):
         self.gram.add_(exact.T @ exact, alpha=times)
         self.total.add_(exact.sum(0), alpha=times)
 
-    def _neighbours(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def _neighbours(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int | torch.Tensor]:
         """Return the sum of each row's neighbours in the bank, which neighbours are in the batch, and how many all are.
 
         Args:
@@ -292,17 +295,22 @@ class PairwiseLoss(nn.Module):
             (batch, bits) in the bank's dtype; 0 or 1, (batch, batch), in the bank's dtype; |S| of the batch's rows.
         """
         batch = len(rows)
-        found = self.starts[rows + 1] - self.starts[rows]
-        pairs = int(found.sum())
-        offsets = found.cumsum(0) - found
-        row = torch.arange(batch, device=rows.device).repeat_interleave(found, output_size=pairs)
-        columns = self.neighbours[torch.arange(pairs, device=rows.device) + (self.starts[rows] - offsets)[row]]
+        starts, found = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        pairs = found.sum()
+        # how many there are is known only after a wait for the GPU: there, room for the most that a batch can have, and
+        # what is too much of it belongs to one more row
+        room = self.most_pairs[batch] if rows.is_cuda else int(pairs)
+        offsets = torch.cat([found.new_zeros(1), found.cumsum(0)])
+        row = torch.arange(batch + 1, device=rows.device)
+        row = row.repeat_interleave(torch.cat([found, room - pairs[None]]), output_size=room)
+        first = torch.cat([starts, starts.new_zeros(1)]) - offsets
+        columns = self.neighbours[torch.arange(room, device=rows.device) + first[row]]
         others = nn.functional.embedding_bag(columns, self.bank, offsets, mode="sum")
         place = rows.new_full((len(self.bank),), batch)  # of a video in the batch; `batch` for those outside it
         place[rows] = torch.arange(batch, device=rows.device)
-        among = self.bank.new_zeros(batch, batch + 1)
-        among[row, place[columns]] = 1
-        return others, among[:, :batch], pairs
+        among = self.bank.new_zeros(batch + 1, batch + 1)
+        among.index_put_((row, place[columns]), among.new_ones(()))
+        return others[:batch], among[:batch, :batch], pairs if rows.is_cuda else room
 
 
 def pack(videos: torch.Tensor) -> torch.Tensor:

@@ -59,7 +59,7 @@ def run(
         params: method -> hyper-parameter -> value, as `--set`.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
-        precision: "float32" or "bf16".
+        precision: "float32", "tf32" (on GPUs) or "bf16", each with "+half" for training features in float16.
         normalize: feature scaling, learnt on the training videos: "none", "l2", "standard", "whiten" or "whiten=0.5".
         allow_counts: accept files of another size than a protocol expects; the records say so.
         data: folder of the feature files; `$VHBENCH_DATA` by default.

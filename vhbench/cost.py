@@ -188,13 +188,13 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
     with isolated_torch(ctx):
         torch.manual_seed(ctx.torch_seed("init"))
         module = method.build(frames, dim)
-        flops, epochs, training_bytes = _train(method, module, VideoSet(features), few, ctx)
+        flops, epochs, read, training_bytes = _train(method, module, VideoSet(features), few, ctx)
         module.eval()
         with torch.inference_mode():
             counts = [_count(partial(method.codes, module, few[:n])) for n in BATCHES]
             used = _parameters_read(module, partial(method.codes, module, few))
     every = list(module.parameters())
-    passes = epochs + features.rows_read / LOOP_VIDEOS
+    passes = read + features.rows_read / LOOP_VIDEOS
     return Cost(
         method.bits,
         frames,
@@ -211,22 +211,25 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
 
 def _train(
     method: NeuralMethod, module: nn.Module, train: VideoSet, few: torch.Tensor, ctx: FitContext
-) -> tuple[tuple[float, ...], int, int]:
+) -> tuple[tuple[float, ...], int, int, int]:
     """Go through the epochs as training does, with steps in the first and the last alone.
 
     Returns:
-        Operations a video in these epochs; how many epochs there are; bytes of weights, gradients and the optimisers'
-        state.
+        Operations a video in these epochs; how many epochs there are, and how many of them read the videos; bytes of
+        weights, gradients and the optimisers' state.
     """
     method.prepare(module, train, ctx)
     training = Training(method, module, train, ctx)
     weights = list(module.parameters())
-    flops, gradient_bytes, state_bytes = [], 0, {}
+    flops, read, gradient_bytes, state_bytes = [], 0, 0, {}
     for number in range(len(training.epochs)):
         moment = training.start_epoch(number)
+        inputs = method.inputs(module, train, moment)
+        read += inputs is train
         if number in (0, len(training.epochs) - 1):
+            batch = few if inputs is train else next(inputs.batches(max(BATCHES)))
             counts = [
-                _count(partial(training.gradient, few[:n], replace(moment, rows=torch.arange(n)))) for n in BATCHES
+                _count(partial(training.gradient, batch[:n], replace(moment, rows=torch.arange(n)))) for n in BATCHES
             ]
             flops.append(_per_video(counts, method.batch_size))
             gradient_bytes = max(gradient_bytes, _bytes(w.grad for w in weights if w.grad is not None))
@@ -237,7 +240,7 @@ def _train(
                 optimizer.state.clear()  # large, and no longer needed
         method.end_epoch(module, train, moment)
     module.zero_grad(set_to_none=True)
-    return tuple(flops), len(training.epochs), _bytes(weights) + gradient_bytes + sum(state_bytes.values())
+    return tuple(flops), len(training.epochs), read, _bytes(weights) + gradient_bytes + sum(state_bytes.values())
 
 
 def _count(run: Callable[[], object]) -> int:

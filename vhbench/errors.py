@@ -29,6 +29,12 @@ class StoreError(VhbenchError):
     exit_code = 1
 
 
+class DeviceError(VhbenchError):
+    """A GPU answers no longer: this process can do no further run on it."""
+
+    exit_code = 1
+
+
 class MethodError(VhbenchError):
     """A method broke its contract or could not be trained: its run is recorded as failed, the grid goes on."""
 

@@ -91,7 +91,8 @@ class FitContext:
         seed: the run's seed; ask `rng` or `torch_seed` for randomness, never the global generators.
         device: where to compute, "cpu" or "cuda:N".
         budget: how long to train.
-        precision: "float32", or "bf16" for bfloat16 matrix products with float32 weights.
+        precision: "float32"; "tf32" for a GPU's float32 products with factors of 11 bits; or "bf16" for bfloat16
+            products with float32 weights.
         deterministic: use deterministic GPU kernels (on the CPU they always are).
         report: call it after each epoch; it writes the log and moves the progress bar.
         checkpoint: where an interrupted training continues from, or None.

@@ -17,6 +17,7 @@ from torch import nn
 
 from vhbench.errors import MethodError
 from vhbench.method import Epoch, FitContext, Method
+from vhbench.system.gpus import float32_products
 from vhbench.videos import VideoSet
 
 ENCODE_BATCH = 256  # videos; fixed, so that a video's code does not depend on how many are encoded
@@ -68,7 +69,8 @@ class NeuralMethod(Method):
 
     What a published program does beside this has a function of its own to override: `optimizer` (one or several),
     `lr_factor` (a schedule), `gradient` (in place of the loss' own), `before_step` (clipping), `after_step`, `stages`
-    (several, each with fresh optimisers), and `start_stage`, `start_epoch`, `end_epoch`.
+    (several, each with fresh optimisers), `inputs` (batches of something else than the videos), and `start_stage`,
+    `start_epoch`, `end_epoch`. `vhbench check --simulate-gpu` checks that all of it is right on a GPU.
     """
 
     epochs: int
@@ -96,7 +98,7 @@ class NeuralMethod(Method):
 
         Args:
             module: the network, in training mode.
-            videos: float32, shape (batch, frames, dim).
+            videos: float32, shape (batch, frames, dim); rows of `inputs`.
             moment: where in the training this is.
         """
 
@@ -143,6 +145,12 @@ class NeuralMethod(Method):
         """Return a stage's optimiser, or several: Adam with L2 weight decay unless a method says otherwise."""
         return torch.optim.Adam(module.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
+    def inputs(self, module: Any, train: VideoSet, moment: Moment) -> VideoSet:
+        """Return what an epoch's batches are made of, video for video: the training videos unless a stage learns from
+        something that was made of them, which may lie on the run's device; arguments as for `start_stage`.
+        """
+        return train
+
     def lr_factor(self, moment: Moment) -> float:
         """Return by what the optimisers' learning rates are multiplied at a moment: a schedule by epoch or by step."""
         return 1.0
@@ -187,7 +195,7 @@ class NeuralMethod(Method):
         return self
 
     def encode(self, videos: VideoSet) -> np.ndarray:
-        """Encode with the trained network; see `Method.encode`."""
+        """Encode with the trained network, in float32 whatever it was trained in; see `Method.encode`."""
         self.check_fitted()
         if (videos.frames, videos.dim) != tuple(self.shape_):
             frames, dim = self.shape_
@@ -197,7 +205,8 @@ class NeuralMethod(Method):
             )
         device = str(next(self.module_.parameters()).device)
         parts = [np.empty((0, self.bits), dtype=bool)]
-        with torch.inference_mode():
+        exact = float32_products(tf32=False) if device.startswith("cuda") else contextlib.nullcontext()
+        with exact, torch.inference_mode():
             for batch in videos.batches(ENCODE_BATCH, device=device):
                 parts.append(self.codes(self.module_, batch).cpu().numpy())
         return np.concatenate(parts)
@@ -223,15 +232,17 @@ class NeuralMethod(Method):
 
 @contextlib.contextmanager
 def isolated_torch(ctx: FitContext) -> Iterator[None]:
-    """Keep a run's torch settings and random state from leaking out."""
-    devices = [torch.device(ctx.device)] if ctx.device.startswith("cuda") else []
+    """Give torch a run's settings, and keep them and its random state from leaking out."""
     before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=devices):
+    with contextlib.ExitStack() as stack:
+        devices = []
+        if ctx.device.startswith("cuda"):
+            devices = [torch.device(ctx.device)]
+            stack.enter_context(float32_products(tf32=ctx.precision == "tf32"))
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.callback(_use_deterministic_algorithms, before)
         _use_deterministic_algorithms(ctx.deterministic or before)
-        try:
-            yield
-        finally:
-            _use_deterministic_algorithms(before)
+        yield
 
 
 def _use_deterministic_algorithms(wanted: bool) -> None:
@@ -318,7 +329,8 @@ class Training:
         sums: dict[str, torch.Tensor] = {}
         order = self._ctx.rng(f"shuffle {number}").permutation(len(self._train))
         groups = torch.split(torch.from_numpy(order).to(device), size)
-        batches = self._train.subset(order).batches(size, device=device)
+        inputs = self._method.inputs(self._module, self._train, moment)
+        batches = inputs.subset(order).batches(size, device=device)
         for step, (rows, videos) in enumerate(zip(groups, batches, strict=True)):
             if step == self._steps:
                 continue

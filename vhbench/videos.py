@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 
 import numpy as np
+
+from vhbench.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BLOCK_BYTES = 24 * 2**20  # read at a time when streaming; from 32 MiB on, glibc takes fresh pages for every block
+
+HALF = 2  # bytes of a float16
 
 
 class Frames(Protocol):
@@ -38,11 +42,15 @@ class VideoSet:
         features: array-like of shape (videos, frames, dim), any real dtype, or a tensor on a GPU; read lazily, never
             written.
         rows: which videos, and in which order (int); all by default.
+        half: round what is wider to float16 when it is read; for what lies in files or arrays.
     """
 
-    def __init__(self, features: Frames | np.ndarray | torch.Tensor, rows: np.ndarray | None = None):
+    def __init__(
+        self, features: Frames | np.ndarray | torch.Tensor, rows: np.ndarray | None = None, *, half: bool = False
+    ):
         self._features = features
         self._rows = np.arange(features.shape[0]) if rows is None else np.asarray(rows, dtype=np.int64)
+        self._half = half and features.dtype.itemsize > HALF
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -62,21 +70,29 @@ class VideoSet:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one feature as it is stored."""
-        return int(self._features.dtype.itemsize)
+        """Bytes of one feature as it is kept."""
+        return HALF if self._half else int(self._features.dtype.itemsize)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all features as they are stored."""
+        """Bytes of all features as they are kept."""
         return len(self) * self.frames * self.dim * self.itemsize
 
     def same_as(self, other: VideoSet) -> bool:
         """Say whether these are the same videos of the same features, in the same order."""
-        return self._features is other._features and np.array_equal(self._rows, other._rows)
+        same = self._features is other._features and self._half == other._half
+        return same and np.array_equal(self._rows, other._rows)
 
     def subset(self, rows: np.ndarray) -> VideoSet:
         """Return the videos at these positions (int array or boolean mask), in this order."""
-        return VideoSet(self._features, self._rows[rows])
+        return VideoSet(self._features, self._rows[rows], half=self._half)
+
+    def halved(self) -> VideoSet:
+        """Return the same videos with each feature that is wider rounded to float16: 11 bits, at most 65,504.
+
+        Reading one that is larger raises a DataError.
+        """
+        return VideoSet(self._features, self._rows, half=True)
 
     def scaled(self, scaled_frames: Callable[[Frames], Frames]) -> VideoSet:
         """Return the same videos with features that are made from these when they are read, e.g. whitened ones.
@@ -104,38 +120,45 @@ class VideoSet:
         """Yield float32 tensors of shape (up to `size`, frames, dim) on `device`; otherwise as `arrays`."""
         import torch
 
-        held = self._features if isinstance(self._features, torch.Tensor) else None
-        if held is not None and held.is_cuda:
+        if on_gpu(self._features):
             # the order goes there once: a copy a step would make the GPU wait
-            for rows in torch.split(torch.from_numpy(self._order(rng)).to(held.device), size):
-                yield held[rows].to(device).float()
-            return
+            order = torch.from_numpy(self._order(rng)).to(self._features.device)
+            for rows in torch.split(order, size):
+                yield self._features[rows].to(device).float()
+        else:
+            for tensor in self._moved(self._groups(size, rng), device):
+                yield tensor.float()  # cast there: less to move, and torch casts faster
+
+    def _moved(self, groups: Iterator[np.ndarray], device: str) -> Iterator[torch.Tensor]:
+        """Yield the features of groups of videos on a device; the next group is read and moved there meanwhile."""
+        import torch
+
+        held = self._features if isinstance(self._features, torch.Tensor) else None
 
         def tensors() -> Iterator[torch.Tensor]:
-            for rows in self._groups(size, rng):
-                tensor = torch.from_numpy(self._block(rows)) if held is None else held[torch.from_numpy(rows)]
-                yield tensor.pin_memory() if device.startswith("cuda") else tensor
+            for rows in groups:
+                yield torch.from_numpy(self._block(rows)) if held is None else held[torch.from_numpy(rows)]
 
-        for tensor in read_ahead(tensors()):
-            # cast there: less to move, and torch casts faster
-            yield tensor.to(device, non_blocking=True).float()
+        yield from _uploaded(tensors(), device) if device.startswith("cuda") else read_ahead(tensors())
 
-    def resident(self, device: str = "cpu", *, half: bool = False) -> VideoSet:
+    def resident(self, device: str = "cpu") -> VideoSet:
         """Read the videos once and return the same ones held in memory, in their own dtype.
 
         Args:
             device: "cpu" for the host's memory, "cuda:N" for a GPU's.
-            half: keep them as float16, which halves the memory and rounds each feature to 11 bits.
+
+        Raises:
+            OutOfMemoryError: torch's, where the GPU has no room.
         """
         import torch
 
-        dtype = torch.float16 if half else torch.from_numpy(np.empty(0, self._features.dtype)).dtype
+        dtype = torch.from_numpy(np.empty(0, np.float16 if self._half else self._features.dtype)).dtype
         held = torch.empty((len(self), self.frames, self.dim), dtype=dtype, device=device)
         size = max(1, BLOCK_BYTES // (self.itemsize * self.frames * self.dim))
         start = 0
-        for rows in self._groups(size, None):
-            held[start : start + len(rows)] = torch.from_numpy(self._block(rows))
-            start += len(rows)
+        for tensor in self._moved(self._groups(size, None), device):
+            held[start : start + len(tensor)] = tensor
+            start += len(tensor)
         return VideoSet(held)
 
     def _order(self, rng: np.random.Generator | None) -> np.ndarray:
@@ -147,11 +170,21 @@ class VideoSet:
             yield rows[start : start + size]
 
     def _block(self, rows: np.ndarray) -> np.ndarray:
-        block = self._features[rows]  # type: ignore[index]
-        return block.cpu().numpy() if hasattr(block, "cpu") else np.asarray(block)
+        read = self._features[rows]  # type: ignore[index]
+        block = read.cpu().numpy() if hasattr(read, "cpu") else np.asarray(read)
+        if not self._half:
+            return block
+        with np.errstate(over="ignore"):
+            rounded = block.astype(np.float16)
+        if np.isinf(rounded).any():
+            raise DataError("A feature is too large for float16 (65,504): keep the features as they are stored.")
+        return rounded
 
     def mean_frames(self) -> np.ndarray:
-        """Return each video's mean over its frames: float32, shape (videos, dim). Streams; never holds the set."""
+        """Return each video's mean over its frames: float32, shape (videos, dim). Streams; never holds the set.
+
+        Videos on a GPU are averaged there.
+        """
         means = np.empty((len(self), self.dim), dtype=np.float32)
         for _ in self.mean_blocks(1, means):
             pass
@@ -165,12 +198,44 @@ class VideoSet:
             out: float32, shape (videos, dim); what is yielded is a view of its rows.
         """
         begin = end = 0
-        for array in self.arrays(max(1, BLOCK_BYTES // (4 * self.frames * self.dim))):
+        arrays: Iterator[np.ndarray]
+        size = max(1, BLOCK_BYTES // (4 * self.frames * self.dim))
+        if on_gpu(self._features):  # averaged there: one frame a video is left
+            batches = self.batches(size, device=str(self._features.device))
+            arrays = (batch.mean(dim=1, keepdim=True).cpu().numpy() for batch in batches)
+        else:
+            arrays = self.arrays(size)
+        for array in arrays:
             array.mean(axis=1, out=out[end : end + len(array)])
             end += len(array)
             if end - begin >= least or end == len(out):
                 yield out[begin:end]
                 begin = end
+
+
+def on_gpu(features: object) -> TypeGuard[torch.Tensor]:
+    """Say whether features are a tensor that lies on a GPU."""
+    return bool(getattr(features, "is_cuda", False))
+
+
+def _uploaded(tensors: Iterator[torch.Tensor], device: str) -> Iterator[torch.Tensor]:
+    """Yield tensors of the host on a GPU, the next one moved there while the GPU computes with the one before."""
+    import torch
+
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def moved() -> Iterator[tuple[torch.Tensor, torch.cuda.Event]]:
+        for tensor in tensors:
+            with torch.cuda.stream(copies):  # which is this thread's alone; pinned memory is that GPU's, too
+                there = tensor.pin_memory().to(device, non_blocking=True)
+                done = copies.record_event()
+            yield there, done
+
+    for there, done in read_ahead(moved()):
+        computing = torch.cuda.current_stream(device)
+        computing.wait_event(done)
+        there.record_stream(computing)  # its memory is free again after these computations, not after that copy
+        yield there
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:

@@ -289,3 +289,15 @@ class Counted(FakeMethod):
             file.write(f"{self.bits} {ctx.seed}\\n")
         return super().fit(train, ctx)
 """
+
+
+# GPUs, simulated: the plugin of these runs simulates those that each process is shown
+
+
+def test_runs_are_shared_out_among_gpus_and_each_sees_its_own_alone(vhbench_process, tiny, out, tmp_path):
+    words = ["run", "--plugin", PLUGINS / "on_two_gpus.py", "--method", "on-two-gpus", "--protocol", tiny, "--out", out]
+    ended = vhbench_process(*words, "--bits", "8,16,24,32", "--launcher", "local", "--gpus", "0,1", "--per-gpu", 2)
+    assert ended.code == 0, ended.err
+    together = sorted(path.read_text() for path in (tmp_path / "begun").iterdir())
+    assert together == ["0 as cuda:0", "0 as cuda:0", "1 as cuda:0", "1 as cuda:0"]
+    assert {record.data["environment"]["gpu"] for record in records(out).values()} == {"Simulated GPU (CUDA None)"}

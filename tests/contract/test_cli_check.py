@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vhbench.testing import RULES, fakes
+from vhbench.testing import RULES, fakes, simulated_gpu
+from vhbench.testing.gpu_rules import GPU_RULES
 
 GOOD = """
 import numpy as np
@@ -53,6 +54,20 @@ def test_built_in_method(vhbench):
 def test_file_with_a_correct_method(vhbench, plugin):
     code, out, _ = vhbench("check", plugin(GOOD))
     assert code == 0 and "my-hash: all" in out
+
+
+def test_rules_on_a_simulated_gpu_come_after_the_others(vhbench, plugin):
+    code, out, err = vhbench("check", plugin(GOOD), "--simulate-gpu")
+    assert code == 0 and "on toy videos and on a simulated GPU" in err
+    names = [line.split()[0] for line in out.splitlines() if "passed" in line]
+    assert names == [*RULES, *GPU_RULES]
+
+
+def test_a_torch_that_cannot_simulate_a_gpu_is_one_sentence(vhbench, plugin, monkeypatch):
+    monkeypatch.setattr(simulated_gpu, "unavailable", lambda: "torch 9 has no such thing")
+    assert vhbench("check", plugin(GOOD), "--simulate-gpu").error == (
+        "Error: A GPU cannot be simulated here: torch 9 has no such thing."
+    )
 
 
 def test_file_with_one_broken_method_of_two(vhbench, plugin):

@@ -23,8 +23,9 @@ COLOURS = {"passed": "green", "failed": "red", "expected failure": "yellow"}
 
 @click.command()
 @click.argument("target", metavar="NAME|FILE")
+@click.option("--simulate-gpu", is_flag=True, help="Check also what holds on a GPU, on one that is simulated.")
 @options.plugins
-def command(target: str, plugins: Sequence[Path]) -> int:
+def command(target: str, simulate_gpu: bool, plugins: Sequence[Path]) -> int:
     """Check the method NAME, or every method in the Python FILE, against the contract that all methods keep.
 
     Exit code 0: every rule is kept; 1: some are broken, and the table says what to do.
@@ -32,9 +33,10 @@ def command(target: str, plugins: Sequence[Path]) -> int:
     from vhbench.testing import check_method
 
     failed = 0
+    where = " and on a simulated GPU" if simulate_gpu else ""
     for entry in _entries(target, plugins):
-        click.echo(f"Checking {entry.name} ({entry.origin}) on toy videos ...", err=True)
-        results = check_method(entry.make)
+        click.echo(f"Checking {entry.name} ({entry.origin}) on toy videos{where} ...", err=True)
+        results = check_method(entry.make, simulate_gpu=simulate_gpu)
         broken = sum(result.status == "failed" for result in results)
         click.echo(f"{entry.name}: {_verdict(broken, len(results))}\n\n{_table(results)}\n")
         failed += broken

@@ -18,6 +18,7 @@ from vhbench.plugins.source import split_args
 
 if TYPE_CHECKING:
     from vhbench.cost import Cost
+    from vhbench.grid.memory import TrainingMemory
 
 WIDTH = 100  # where the output is not a terminal
 NARROWEST = 30  # of the column that says what a hyper-parameter is
@@ -80,22 +81,27 @@ def _table(rows: Sequence[tuple[object, ...]]) -> str:
 
 def _cost(entry: MethodEntry, bits: int, frames: int, dim: int) -> str:
     from vhbench.cost import measure
+    from vhbench.grid.memory import training_memory
+    from vhbench.training import NeuralMethod
 
     heading = f"cost of {bits} bits from {frames} frames x {dim} dimensions a video (--bits, --frames, --dim)"
     try:
-        return f"{heading}\n\n{_cost_table(measure(entry.make(bits), frames, dim))}"
+        cost, method = measure(entry.make(bits), frames, dim), entry.make(bits)
+        memory = training_memory(method, frames, dim) if isinstance(method, NeuralMethod) else None
+        return f"{heading}\n\n{_cost_table(cost, memory)}"
     except VhbenchError as error:
         return f"{heading}: {error}"
     except Exception as error:  # a plugin may raise anything; the rest of the description stands
         return f"{heading}: could not be measured ({type(error).__name__}: {error})"
 
 
-def _cost_table(cost: Cost) -> str:
+def _cost_table(cost: Cost, memory: TrainingMemory | None) -> str:
     training, encoding = cost.training, cost.encoding
     whole = f"; {_si(cost.training_bytes)}B with gradients and optimiser" if cost.training_bytes else ""
     rows = [
         ("learnt numbers", _si(training.parameters), _si(encoding.parameters)),
         ("their memory", f"{_si(training.weight_bytes)}B{whole}", f"{_si(encoding.weight_bytes)}B"),
+        *([("a GPU's memory", f"{_si(memory.total)}B at least, at a batch of {cost.batch}", "")] if memory else []),
         ("operations a video", _training_flops(cost), _flops(encoding.flops)),
         (
             "bytes read a video",
@@ -128,7 +134,9 @@ def _how(cost: Cost) -> str:
         return (
             "Operations are those of matrix products and convolutions, 2 a multiply-add, counted while the method ran: "
             f"loss and backward pass at a batch of {cost.batch}; not counted are elementwise arithmetic, the optimiser "
-            f"and what is computed once from the training set. {read}"
+            "and what is computed once from the training set. A GPU's memory is that of weights, gradients, the "
+            "optimiser, a batch and what the forward pass keeps, without the training features, which may stay in host "
+            f"memory, and what CUDA and its allocator take. {read}"
         )
     if cost.training.flops is not None:
         return (

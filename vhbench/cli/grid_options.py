@@ -9,7 +9,7 @@ import click
 
 from vhbench.cli import options
 from vhbench.grid.plan import RERUN
-from vhbench.runs.spec import BUDGETS, PRECISIONS
+from vhbench.runs.spec import BUDGETS, HALF_HELP, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,13 +22,16 @@ NORMALIZE_HELP = (
     "Feature scaling, learnt on the training videos and recorded: none (as in the papers), l2 (frames of unit length), "
     "standard (each dimension), whiten, or whiten=0.5 for half of it."
 )
+PRECISION_HELP = "; ".join(f"{name}: {text}" for name, text in PRECISIONS.items())
 RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 
 OPTIONS = (
     click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default."),
     click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own."),
     click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
-    click.option("--precision", default="float32", show_default=True, help=f"One of {', '.join(PRECISIONS)}."),
+    click.option(
+        "--precision", default="float32", show_default=True, help=f"Of training. {PRECISION_HELP}; {HALF_HELP}."
+    ),
     click.option(
         "--normalize",
         metavar="NAME",
@@ -41,7 +44,9 @@ OPTIONS = (
         "--allow-counts", is_flag=True, help="Accept files of another size than a protocol expects; recorded."
     ),
     options.out,
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N."),
+    click.option(
+        "--device", default="auto", show_default=True, help="auto (the freest GPU, else the CPU), cpu or cuda:N."
+    ),
     click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower)."),
     click.option("--launcher", default="inline", show_default=True, help=LAUNCHER_HELP),
     click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}."),

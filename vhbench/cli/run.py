@@ -20,6 +20,7 @@ from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, changed_params
 from vhbench.grid.files import GridFile, read_grid_file
 from vhbench.grid.lacking import recorded_ks
+from vhbench.grid.limits import gigabytes, needed_memory
 from vhbench.grid.order import Estimates
 from vhbench.grid.request import Request, request
 from vhbench.grid.survey import unfinished
@@ -30,6 +31,7 @@ from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.warnings import steps_of
+from vhbench.system.gpus import has_gpu
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -85,7 +87,7 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
     if config and config.run:
         _check_record(config, asked)
     if dry_run:
-        click.echo(_grid_table(asked.cells, asked.to_do, asked.store))
+        click.echo(_grid_table(asked.cells, asked.to_do, asked.store, gpus=_on_gpus(asked)))
         _say_lacking(asked)
         return 0
     _say_kept(asked)
@@ -205,7 +207,13 @@ def _rows(cells: Sequence[Cell], done: Sequence[Record], kept: Sequence[KeptRefe
     return found
 
 
-def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> str:
+def _on_gpus(asked: Request) -> bool:
+    """Say whether the runs will be done on GPUs, as far as it can be known before."""
+    device, elsewhere = asked.settings.device, asked.launcher not in ("inline", "local")
+    return device.startswith("cuda") or (device == "auto" and (elsewhere or has_gpu()))
+
+
+def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store, *, gpus: bool) -> str:
     from tabulate import tabulate
 
     estimates = Estimates(store.records()[0])
@@ -220,16 +228,15 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
             steps_of(cell.spec.to_json(), len(cell.splits[0].train.videos)) or "-",
             ", ".join(f"{name}={value}" for name, value in changed_params(cell).items()) or "-",
             _estimate(chosen[cell.spec.id]) if cell.spec.id in chosen else "-",
+            *([_memory(cell) if cell.spec.id in chosen else "-"] if gpus else []),
             _state(cell, store),
             "run" if cell.spec.id in chosen else "keep",
         ]
         for cell in cells
     ]
-    table = tabulate(
-        lines,
-        ["protocol", "method", "bits", "seed", "epochs", "steps", "changed", "time", "state", "plan"],
-        disable_numparse=[6, 7],
-    )
+    memory = ["GPU memory"] if gpus else []
+    headings = ["protocol", "method", "bits", "seed", "epochs", "steps", "changed", "time", *memory, "state", "plan"]
+    table = tabulate(lines, headings, disable_numparse=[6, 7, 8])
     known = [seconds for seconds in chosen.values() if seconds is not None]
     total = f"{len(wanted)} of {len(cells)} runs to do"
     if known:
@@ -237,6 +244,11 @@ def _grid_table(cells: Sequence[Cell], wanted: Sequence[Cell], store: Store) -> 
     if 0 < len(known) < len(chosen):
         total += f" and the unknown time of {len(chosen) - len(known)}"
     return f"{table}\n\n{total}."
+
+
+def _memory(cell: Cell) -> str:
+    needed = needed_memory(cell)
+    return "-" if needed is None else f"{gigabytes(needed.total)} or more"
 
 
 def _state(cell: Cell, store: Store) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vhbench.system.gpus import out_of_memory
 from vhbench.videos import VideoSet
 
 GPU_SHARE = 0.7  # of its free memory; the rest is for the network
@@ -19,35 +20,28 @@ class Placement:
 
     Attributes:
         where: "gpu", "host" or "disk".
-        half: kept as float16, because nothing wider fits on the GPU.
         text: the decision in words, for the user and the record.
     """
 
     where: str
-    half: bool
     text: str
 
 
-def decide(nbytes: int, itemsize: int, gpu_free: int | None, host_free: int) -> Placement:
+def decide(nbytes: int, gpu_free: int | None, host_free: int, sharing: int = 1) -> Placement:
     """Choose the fastest place that has room.
 
     Args:
-        nbytes: size of the features in their own dtype.
-        itemsize: bytes of one feature.
-        gpu_free: free bytes of the GPU that trains; None without one.
+        nbytes: size of the features as they are kept.
+        gpu_free: free bytes of the GPU that trains; None without one, or where it had no room after all.
         host_free: available bytes of the host.
+        sharing: how many runs at a time use that GPU.
     """
     size = _size(nbytes)
-    if gpu_free is not None:
-        room = GPU_SHARE * gpu_free
-        if nbytes <= room:
-            return Placement("gpu", False, f"on the GPU ({size})")
-        halved = nbytes * 2 // itemsize
-        if itemsize > 2 and halved <= room:
-            return Placement("gpu", True, f"on the GPU, rounded to float16 ({_size(halved)}; {size} do not fit)")
+    if gpu_free is not None and nbytes <= GPU_SHARE * gpu_free / sharing:
+        return Placement("gpu", f"on the GPU ({size})")
     if nbytes <= HOST_SHARE * host_free:
-        return Placement("host", False, f"in host memory ({size})")
-    return Placement("disk", False, f"on disk, read ahead ({size})")
+        return Placement("host", f"in host memory ({size})")
+    return Placement("disk", f"on disk, read ahead ({size})")
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class _Kept:
 _kept: list[_Kept] = []  # what was placed last, for the next run on the same videos; at most one
 
 
-def place(videos: VideoSet, device: str) -> tuple[VideoSet, Placement]:
+def place(videos: VideoSet, device: str, sharing: int = 1) -> tuple[VideoSet, Placement]:
     """Bring training videos to where training reads them fastest; the videos and their order stay the same.
 
     What is held in memory stays there for the next call, which gets the same copy where it asks for the same videos,
@@ -70,17 +64,30 @@ def place(videos: VideoSet, device: str) -> tuple[VideoSet, Placement]:
     Args:
         videos: training videos.
         device: where training computes, "cpu" or "cuda:N".
+        sharing: how many runs at a time use that GPU.
     """
     if _kept and _kept[0].device == device and videos.same_as(_kept[0].videos):
         return _kept[0].placed, _kept[0].placement
     release()
-    gpu_free = free_on_gpu(device) if device.startswith("cuda") else None
-    placement = decide(videos.nbytes, videos.itemsize, gpu_free, available_memory())
-    if placement.where == "disk":
-        return videos, placement
-    placed = videos.resident(device if placement.where == "gpu" else "cpu", half=placement.half)
-    _kept.append(_Kept(videos, device, placed, placement))
+    placed, placement = _placed(videos, device, sharing)
+    if placement.where != "disk":
+        _kept.append(_Kept(videos, device, placed, placement))
     return placed, placement
+
+
+def _placed(videos: VideoSet, device: str, sharing: int) -> tuple[VideoSet, Placement]:
+    """Bring the videos to the first place that takes them, and say so where it is not the first choice."""
+    gpu_free = free_on_gpu(device) if device.startswith("cuda") else None
+    first = decide(videos.nbytes, gpu_free, available_memory(), sharing)
+    if first.where == "gpu":
+        try:
+            return videos.resident(device), first
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        other = decide(videos.nbytes, None, available_memory())
+        first = replace(other, text=f"{other.text}, for which {device} had no room after all")
+    return (videos if first.where == "disk" else videos.resident()), first
 
 
 def release() -> None:

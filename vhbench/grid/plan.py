@@ -18,7 +18,7 @@ from vhbench.grid.order import measured_last
 from vhbench.plugins.registry import MethodEntry, Registry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.made_with import MadeWith
-from vhbench.runs.spec import PRECISIONS, RunSpec, resolve_budget, resolve_params
+from vhbench.runs.spec import RunSpec, resolve_budget, resolve_params, split_precision
 from vhbench.runs.store import Store
 
 MAX_BITS = 512
@@ -51,7 +51,7 @@ class Grid:
         params: method -> hyper-parameter -> text.
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
-        precision: "float32" or "bf16".
+        precision: as in `vhbench.runs.spec.RunSpec`.
         normalize: feature scaling: "none", "l2", "standard", "whiten" or "whiten=STRENGTH".
         allow_counts: accept files of another size than a protocol expects, and record it.
     """
@@ -180,5 +180,4 @@ def _check(grid: Grid) -> None:
         if seed < 0:
             raise UsageError(f"--seeds takes numbers from 0 up, not {seed}.")
     resolve_budget(grid.budget or "paper", grid.epochs, None)
-    if grid.precision not in PRECISIONS:
-        raise unknown("precision", grid.precision, PRECISIONS)
+    split_precision(grid.precision)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,20 @@ import numpy as np
 
 from vhbench.checkpoint import Checkpoint
 from vhbench.codes import pack
-from vhbench.errors import MethodError, StoreError, VhbenchError
+from vhbench.errors import DeviceError, MethodError, StoreError, VhbenchError
 from vhbench.features.normalize import Normalization, Scaling
 from vhbench.features.placement import place, release
 from vhbench.grid.cells import Cell, changed_params, recorded_since
+from vhbench.grid.limits import conflict, less_memory
 from vhbench.grid.related import against_in_domain, codes_from_longer, nested
 from vhbench.method import Budget, Epoch, FitContext, Method
 from vhbench.plugins.launcher import Launcher
 from vhbench.runs.record import CODES, CURVES, PER_QUERY, SCHEMA, TRACEBACK, Record
 from vhbench.runs.references import keep_references
-from vhbench.runs.spec import budget_name
+from vhbench.runs.spec import budget_name, split_precision
 from vhbench.runs.store import RunFolder, Store
 from vhbench.runs.warnings import all_warnings, steps_of
-from vhbench.system import environment
+from vhbench.system import environment, gpus
 from vhbench.version import __version__
 from vhbench.videos import VideoSet
 
@@ -40,11 +40,13 @@ class Settings:
         device: "auto", "cpu" or "cuda:N".
         deterministic: use deterministic GPU kernels.
         checkpoint_every: seconds between checkpoints.
+        sharing: how many runs at a time use the same GPU.
     """
 
     device: str = "auto"
     deterministic: bool = False
     checkpoint_every: float = 30.0
+    sharing: int = 1
 
 
 class Observer:
@@ -119,8 +121,10 @@ def run_cells(
         options: the launcher's own.
 
     Raises:
-        VhbenchError: the store cannot be written, or the launcher refuses an option.
+        VhbenchError: the store cannot be written, the launcher refuses an option, or a GPU answers no longer.
     """
+    if settings.deterministic:
+        gpus.set_up_cublas()
     try:
         launcher(cells, Work(store, settings, observer, sources), **(options or {}))
     finally:
@@ -131,20 +135,30 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
     """Do one run and record it; return None if another process does it or has just done it.
 
     Raises:
+        UsageError: the device is not there, or cannot be used.
+        DeviceError: the run is recorded as failed, and has left the GPU in a state in which this process cannot use it.
         VhbenchError: the store cannot be written.
     """
+    if settings.deterministic:
+        gpus.set_up_cublas()
     with store.claim(cell.spec) as folder:
         if folder is None or (current := recorded_since(cell, store)):
             observer.finished(cell, current if folder else None)
             return None
         observer.started(cell)
-        record = _attempt(cell, folder, store, settings, observer)
+        device = environment.resolve_device(settings.device)
+        record = _attempt(cell, folder, store, settings, device, observer)
         if record.status == "done":
             for text in all_warnings(record):
                 observer.said(f"mind: {text}", cell)
             _keep_references(cell, store, settings, observer)
         observer.finished(cell, record)
-        return record
+    if record.status == "failed" and gpus.lost(device):
+        raise DeviceError(
+            f"{device} answers no longer after the error of {cell.label}, so this process ends: the same command goes "
+            "on with the other runs."
+        )
+    return record
 
 
 def _keep_references(cell: Cell, store: Store, settings: Settings, observer: Observer) -> None:
@@ -178,22 +192,24 @@ def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | 
         return folder.publish(base, texts={TRACEBACK: printed}, keep_checkpoint=True)
 
 
-def _attempt(cell: Cell, folder: RunFolder, store: Store, settings: Settings, observer: Observer) -> Record:
+def _attempt(
+    cell: Cell, folder: RunFolder, store: Store, settings: Settings, device: str, observer: Observer
+) -> Record:
     """Train, encode and score; a failure becomes a record with its reason."""
     base = _base_record(cell)
-    device = environment.resolve_device(settings.device)
-    environment.reset_peak_memory()
+    if device.startswith("cuda"):
+        gpus.check_answers(device)
+    environment.reset_peak_memory(device)
     try:
-        view = cell.splits[0].train.videos
-        conflict = cell.entry.load().tags.conflict(bits=cell.spec.bits, frames=view.frames, dim=view.dim, device=device)
-        if conflict:
-            return folder.publish({**base, "status": "skipped", "reason": f"{cell.spec.method} {conflict}."})
+        if reason := conflict(cell, device):
+            return folder.publish({**base, "status": "skipped", "reason": reason})
         result = _Result(cell, folder, store, settings, device, observer)
     except StoreError:
         raise
     except (Exception, SystemExit) as error:
+        reason = _out_of_memory(error, cell, settings, device) or _reason(error)
         return folder.publish(
-            {**base, "status": "failed", "reason": _reason(error)}, texts={TRACEBACK: traceback.format_exc()}
+            {**base, "status": "failed", "reason": reason}, texts={TRACEBACK: traceback.format_exc()}
         )
     compared = against_in_domain(cell, result.record["scores"], store)
     done = {**base, **result.record, **compared, "status": "done", "reason": None}
@@ -252,11 +268,15 @@ class _Result:
         self, folder: RunFolder, settings: Settings, device: str, observer: Observer
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Train and encode; return the codes and what it cost."""
-        started = time.perf_counter()
-        method = self._fit(folder, settings, device, observer)
-        fitted = time.perf_counter()
-        codes = self._encode(method)
-        encode_s = time.perf_counter() - fitted
+        from vhbench.training import isolated_torch
+
+        context = self._context(folder, settings, device, observer)
+        with isolated_torch(context):
+            started = time.perf_counter()
+            method = self._fit(context, settings, observer)
+            fitted = time.perf_counter()
+            codes = self._encode(method)
+            encode_s = time.perf_counter() - fitted
         videos = sum(len(array) for array in codes.values())
         timing = {"fit_s": fitted - started, "encode_s": encode_s, "videos_per_s": videos / encode_s}
         steps = steps_of(self._cell.spec.to_json(), len(self._cell.splits[0].train.videos), self._epochs)
@@ -266,7 +286,7 @@ class _Result:
         for split in self._cell.splits:
             split.check_unchanged()
 
-    def _fit(self, folder: RunFolder, settings: Settings, device: str, observer: Observer) -> Method:
+    def _context(self, folder: RunFolder, settings: Settings, device: str, observer: Observer) -> FitContext:
         cell, spec = self._cell, self._cell.spec
 
         def report(epoch: Epoch) -> None:
@@ -275,23 +295,26 @@ class _Result:
             self._epochs = epoch.total
             observer.epoch(cell, epoch)
 
-        context = FitContext(
+        return FitContext(
             seed=spec.seed,
             device=device,
             budget=Budget(**spec.budget),
-            precision=spec.precision,
+            precision=split_precision(spec.precision)[0],
             deterministic=settings.deterministic,
             report=report,
             checkpoint=Checkpoint(folder.checkpoint, f"{spec.id} {cell.entry.fingerprint}", settings.checkpoint_every),
         )
-        if settings.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses CUDA matrix products
+
+    def _fit(self, context: FitContext, settings: Settings, observer: Observer) -> Method:
+        cell, spec = self._cell, self._cell.spec
         method = cell.entry.make(spec.bits, **spec.params)
         train = _limited(cell.splits[0].train.videos, context)
         self._scaling = Normalization.parse(spec.normalize).learn(train)
         train = self._scaling.of(train)
+        if split_precision(spec.precision)[1]:
+            train = train.halved()
         if spec.budget["epochs"]:  # what reads the videos once or twice reads them where they lie
-            train, placement = place(train, device)
+            train, placement = place(train, context.device, settings.sharing)
             self._features = placement.text
             observer.placed(cell, placement.text)
         fitted = method.fit(train, context)
@@ -336,6 +359,13 @@ def _base_record(cell: Cell) -> dict[str, Any]:
         **cell.made_with.to_json(),
         "vhbench": __version__,
     }
+
+
+def _out_of_memory(error: BaseException, cell: Cell, settings: Settings, device: str) -> str | None:
+    """Say that a GPU had no memory left and what needs less, where that is the error."""
+    if not (device.startswith("cuda") and gpus.out_of_memory(error)):
+        return None
+    return f"{device} has no memory left ({gpus.first_line(error)}). {less_memory(cell, settings.sharing)}"
 
 
 def _reason(error: BaseException) -> str:

@@ -68,13 +68,14 @@ class Job:
         return cls(**value)
 
 
-def job_of(cell: Cell, work: Work, device: str | None = None) -> Job:
+def job_of(cell: Cell, work: Work, device: str | None = None, sharing: int = 1) -> Job:
     """Return a run as data for another process.
 
     Args:
         cell: the run.
         work: how it is done.
         device: what it computes on; None: what the user said.
+        sharing: how many runs at a time compute there.
     """
     sources = work.sources
     method, protocol = cell.asked
@@ -89,7 +90,7 @@ def job_of(cell: Cell, work: Work, device: str | None = None) -> Job:
         data=str(sources.data) if sources.data else None,
         plugins=[str(plugin) for plugin in sources.plugins],
         allow_counts=sources.allow_counts,
-        settings=asdict(work.settings) | ({"device": device} if device else {}),
+        settings=asdict(replace(work.settings, device=device or work.settings.device, sharing=sharing)),
     )
 
 

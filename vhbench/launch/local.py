@@ -45,7 +45,7 @@ def launch(
     Args:
         cells: the runs.
         work: how they are done.
-        workers: runs at a time; by default one a GPU, and on a machine without GPUs one for every 4 cores.
+        workers: runs at a time, spread over all GPUs; by default one a GPU, and without GPUs one for every 4 cores.
         gpus: numbers of the GPUs to use, e.g. 0,1, instead of `workers`; all by default.
         per_gpu: runs at a time on each of them; 1 by default.
         memory_limit: MB of host memory that a run may take, mapped files not counted.
@@ -142,7 +142,7 @@ class _Pool:
         while self._free and not self._ending and (cell := self._next()):
             self._waiting.remove(cell)
             slot = self._free.pop(0)
-            job = job_of(cell, self._work, slot.device)
+            job = job_of(cell, self._work, slot.device, slot.sharing)
             progress = RunProgress(self._work.store.path(cell.spec), cell.spec.budget["epochs"])
             self._running[cell.spec.id] = _Running(cell, slot, progress)
             self._connection.start(cell.spec.id, job.to_json(), slot.environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ class Slot:
     Attributes:
         environment: variables that its processes get.
         device: what they compute on; None: as the user said.
+        sharing: how many places are on that device.
     """
 
     environment: dict[str, str] = field(default_factory=dict)
     device: str | None = None
+    sharing: int = 1
 
 
 def make_slots(device: str, workers: int | None, gpus: Sequence[int], per_gpu: int) -> list[Slot]:
@@ -29,7 +32,7 @@ def make_slots(device: str, workers: int | None, gpus: Sequence[int], per_gpu: i
 
     Args:
         device: "auto", "cpu" or "cuda:N", as the user said.
-        workers: how many places; None: one a GPU, and without GPUs one for every 4 cores.
+        workers: how many places, spread over all GPUs; None: one a GPU, and without GPUs one for every 4 cores.
         gpus: numbers of GPUs among those that this process sees; empty: all.
         per_gpu: places on each.
 
@@ -40,19 +43,24 @@ def make_slots(device: str, workers: int | None, gpus: Sequence[int], per_gpu: i
         raise UsageError("--gpus and --workers exclude each other: --per-gpu N is N runs at a time on each GPU.")
     if gpus and device != "auto":
         raise UsageError(f"--gpus chooses the devices: leave out --device {device}.")
-    if workers is None and device == "auto":
-        visible = visible_gpus()
-        for number in gpus:
-            if not 0 <= number < len(visible):
-                raise UsageError(f"--gpus {number}: this machine has {len(visible)} CUDA devices, numbered from 0.")
-        chosen = [visible[number] for number in dict.fromkeys(gpus)] or visible
-        if chosen:
-            return [Slot({"CUDA_VISIBLE_DEVICES": name}, "cuda:0") for _ in range(per_gpu) for name in chosen]
-    if per_gpu != 1:
+    visible = visible_gpus() if device == "auto" else []
+    for number in gpus:
+        if not 0 <= number < len(visible):
+            raise UsageError(f"--gpus {number}: this machine has {len(visible)} CUDA devices, numbered from 0.")
+    if per_gpu != 1 and (workers is not None or not visible):
         raise UsageError("--per-gpu belongs to --gpus, and this grid uses none: --workers N is N runs at a time.")
+    if visible:
+        chosen = [visible[number] for number in dict.fromkeys(gpus)] or visible
+        names = [name for _ in range(per_gpu) for name in chosen] if workers is None else _dealt(chosen, workers)
+        return [Slot({"CUDA_VISIBLE_DEVICES": name}, "cuda:0", names.count(name)) for name in names]
     if workers is None:
         workers = 1 if device.startswith("cuda") else max(1, cores() // CORES_A_RUN)
-    return [Slot() for _ in range(workers)]
+    return [Slot(sharing=workers) for _ in range(workers)]
+
+
+def _dealt(names: Sequence[str], count: int) -> list[str]:
+    """Return so many names, in turn."""
+    return list(itertools.islice(itertools.cycle(names), count))
 
 
 def share_of_threads(slots: int) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.checkpoint import Checkpoint
-from vhbench.errors import StoreError, UsageError, VhbenchError
+from vhbench.errors import DeviceError, StoreError, UsageError, VhbenchError
 
 ELSEWHERE = 63
 STOPPED = 64
@@ -41,6 +41,8 @@ def main(text: str) -> int:
         except (ValueError, RecursionError) as error:
             raise UsageError("A job is JSON, as `vhbench.launch.jobs.Job.to_json` gives it.") from error
         return 0 if do(Job.from_json(value), Observer()) else ELSEWHERE
+    except DeviceError:  # the run is recorded, and this process does no other
+        return 0
     except VhbenchError as error:
         sys.stderr.write(f"{error}\n")
         return STOPPED + error.exit_code

@@ -15,7 +15,13 @@ from vhbench.method import Budget
 from vhbench.plugins.registry import MethodEntry
 from vhbench.plugins.source import Parameter
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = {
+    "float32": "float32 throughout",
+    "tf32": "a GPU's float32 products with factors of 11 bits",
+    "bf16": "bfloat16 products with float32 weights",
+}
+HALF = "+half"
+HALF_HELP = f"each with {HALF} behind it: training features of more than 16 bits are rounded to float16"
 BUDGETS = {
     "paper": "the method's published number of epochs, all training videos",
     "quick": "a quarter of the published epochs, all training videos",
@@ -42,7 +48,7 @@ class RunSpec:
         bits: code length.
         seed: the run's seed.
         budget: {"epochs": int or None, "videos": int or None}, resolved against the method's own epochs.
-        precision: "float32" or "bf16".
+        precision: of training, a name of `PRECISIONS`, with "+half" behind it where features are rounded to float16.
         protocol: the protocol's name.
         version: the protocol's version.
         splits: split name -> digests of its parts.
@@ -86,6 +92,21 @@ def digest_of(spec: Mapping[str, Any]) -> str:
     """
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_precision(text: str) -> tuple[str, bool]:
+    """Return the precision of products, and whether training features are rounded to float16.
+
+    Args:
+        text: as in a specification, e.g. "bf16" or "bf16+half".
+
+    Raises:
+        UsageError: there is no such precision.
+    """
+    name = text.removesuffix(HALF)
+    if name not in PRECISIONS:
+        raise unknown("precision", text, [*PRECISIONS, *(known + HALF for known in PRECISIONS)])
+    return name, name != text
 
 
 def resolve_budget(name: str, epochs: int | None, published: int | None) -> Budget:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError
+from vhbench.system.gpus import freest
 
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "numba")
@@ -25,7 +26,7 @@ def check_device(name: str) -> None:
 
 
 def resolve_device(name: str) -> str:
-    """Turn "auto", "cpu", "cuda" or "cuda:N" into the device that a run uses.
+    """Turn "auto", "cpu", "cuda" or "cuda:N" into the device that a run uses; auto: the freest GPU where there is one.
 
     Raises:
         UsageError: the name is unknown, or there is no such GPU.
@@ -37,7 +38,7 @@ def resolve_device(name: str) -> str:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda:0" if count else "cpu"
+        return f"cuda:{freest(count)}" if count else "cpu"
     number = name.partition(":")[2] or "0"
     if int(number) >= count:
         raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use cpu or auto.")
@@ -57,14 +58,18 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def reset_peak_memory() -> None:
-    """Start measuring peak memory anew (resident memory on Linux; GPU memory everywhere)."""
+def reset_peak_memory(device: str) -> None:
+    """Start measuring peak memory anew: resident memory on Linux, and a GPU's where the device is one.
+
+    What cannot be reset goes on from where it was.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    import torch
+    if device.startswith("cuda"):
+        import torch
 
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: str) -> dict[str, float | None]:

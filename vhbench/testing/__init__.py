@@ -8,6 +8,8 @@ In a plugin's own test file::
     @parametrize_with_checks([MyHash])
     def test_contract(check):
         check()
+
+With `simulate_gpu=True` the method is also checked on a GPU that is simulated (`vhbench.testing.simulated_gpu`).
 """
 
 from vhbench.testing.checks import CheckResult, check_method, parametrize_with_checks

@@ -92,32 +92,32 @@ class Subject:
     @property
     def fitted(self) -> Fit:
         """The fit that most rules look at: `BITS` bits, `EPOCHS` epochs."""
-        return _unwrap(self._fitted)
+        return unwrap(self._fitted)
 
     @property
     def short(self) -> Fit:
         """A fit of 8 bits with a budget of one epoch."""
-        return _unwrap(self._short)
+        return unwrap(self._short)
 
     @property
     def codes(self) -> np.ndarray:
         """The shared fit's codes of all toy videos."""
-        return _unwrap(self._codes)
+        return unwrap(self._codes)
 
     @cached_property
     def _fitted(self) -> Fit | Exception:
-        return _attempt(lambda: self.fit(BITS, EPOCHS))
+        return attempt(lambda: self.fit(BITS, EPOCHS))
 
     @cached_property
     def _short(self) -> Fit | Exception:
-        return _attempt(lambda: self.fit(8, 1))
+        return attempt(lambda: self.fit(8, 1))
 
     @cached_property
     def _codes(self) -> np.ndarray | Exception:
-        return _attempt(lambda: self.fitted.method.encode(self.videos))
+        return attempt(lambda: self.fitted.method.encode(self.videos))
 
 
-def _attempt(work: Callable[[], T]) -> T | Exception:
+def attempt(work: Callable[[], T]) -> T | Exception:
     """Return the result or the error, so that what fails is tried once and not by every rule."""
     try:
         return work()
@@ -127,7 +127,8 @@ def _attempt(work: Callable[[], T]) -> T | Exception:
         return RuntimeError(f"the method ended the program (SystemExit: {error})")
 
 
-def _unwrap(outcome: T | Exception) -> T:
+def unwrap(outcome: T | Exception) -> T:
+    """Return what `attempt` returned if it is a result, and raise it if it is an error."""
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

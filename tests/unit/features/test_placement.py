@@ -15,21 +15,20 @@ GB = 10**9
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "itemsize", "gpu_free", "host_free", "where", "half"),
+    ("nbytes", "gpu_free", "sharing", "host_free", "where"),
     [
-        (19 * GB, 4, 80 * GB, 100 * GB, "gpu", False),
-        (19 * GB, 4, 24 * GB, 100 * GB, "gpu", True),
-        (19 * GB, 2, 24 * GB, 400 * GB, "host", False),
-        (168 * GB, 4, 80 * GB, 4000 * GB, "host", False),
-        (168 * GB, 4, 80 * GB, 1000 * GB, "disk", False),
-        (2 * GB, 4, None, 24 * GB, "disk", False),
-        (1 * GB, 4, None, 24 * GB, "host", False),
+        (19 * GB, 80 * GB, 1, 100 * GB, "gpu"),
+        (19 * GB, 80 * GB, 2, 100 * GB, "gpu"),
+        (19 * GB, 80 * GB, 3, 400 * GB, "host"),
+        (19 * GB, 24 * GB, 1, 400 * GB, "host"),
+        (168 * GB, 80 * GB, 1, 4000 * GB, "host"),
+        (168 * GB, 80 * GB, 1, 1000 * GB, "disk"),
+        (2 * GB, None, 1, 24 * GB, "disk"),
+        (1 * GB, None, 1, 24 * GB, "host"),
     ],
 )
-def test_the_fastest_place_with_room_is_chosen(nbytes, itemsize, gpu_free, host_free, where, half):
-    placement = decide(nbytes, itemsize, gpu_free, host_free)
-    assert (placement.where, placement.half) == (where, half)
-    assert ("float16" in placement.text) == half
+def test_the_fastest_place_with_room_is_chosen(nbytes, gpu_free, sharing, host_free, where):
+    assert decide(nbytes, gpu_free, host_free, sharing).where == where
 
 
 def test_available_memory_is_some_but_less_than_all():
@@ -70,11 +69,16 @@ def test_a_tensor_gives_the_same_batches_and_arrays(stored):
     assert len(held.subset(np.arange(4))) == 4
 
 
-def test_half_precision_rounds_to_float16(stored):
+def test_half_precision_rounds_what_is_wider_to_float16_wherever_it_lies(stored):
     features, array = stored
-    half = VideoSet(features).resident(half=True)
-    assert half.itemsize == 2
-    np.testing.assert_array_equal(np.concatenate(list(half.arrays(9))), array.astype(np.float16).astype(np.float32))
+    half = VideoSet(features).halved()
+    assert half.itemsize == min(array.itemsize, 2) and half.subset(np.arange(3)).itemsize == half.itemsize
+    wanted = (array.astype(np.float16) if array.itemsize > 2 else array).astype(np.float32)
+    for videos in (half, half.resident()):
+        np.testing.assert_array_equal(np.concatenate(list(videos.arrays(9))), wanted)
+        np.testing.assert_array_equal(np.concatenate(list(videos.batches(9))), wanted)
+    assert half.same_as(VideoSet(features).halved())
+    assert half.same_as(VideoSet(features)) == (array.itemsize <= 2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

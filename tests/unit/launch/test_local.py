@@ -29,6 +29,7 @@ from vhbench.plugins.launcher import LauncherEntry
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import last_epoch
+from vhbench.testing.simulated_gpu import simulated_gpus
 
 # places
 
@@ -56,6 +57,27 @@ def test_each_gpu_has_as_many_places_as_asked_and_a_run_sees_its_gpu_only(machin
     assert places("auto", None, (), 1) == [("0", "cuda:0"), ("1", "cuda:0")], "all of them by default"
 
 
+def test_workers_are_spread_over_all_gpus_and_know_how_many_share_theirs(machine):
+    machine(8, gpus=[0, 1])
+    assert places("auto", 3, (), 1) == [("0", "cuda:0"), ("1", "cuda:0"), ("0", "cuda:0")]
+    assert [slot.sharing for slot in make_slots("auto", 3, (), 1)] == [2, 1, 2]
+    assert [slot.sharing for slot in make_slots("auto", None, (0, 1), 3)] == [3] * 6
+    assert [(slot.device, slot.sharing) for slot in make_slots("cuda:1", 2, (), 1)] == [(None, 2)] * 2
+    assert places("cpu", 3, (), 1) == [(None, None)] * 3, "and over none where the user wants none"
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"), [(None, ["0", "1"]), ("4,6", ["4", "6"]), ("MIG-a,MIG-b", ["MIG-a", "MIG-b"])]
+)
+def test_places_are_on_the_gpus_that_torch_finds(monkeypatch, visible, names):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)  # as SLURM sets it, too
+    with simulated_gpus(2):
+        assert [name for name, _ in places("auto", None, (), 1)] == names
+        assert [name for name, _ in places("auto", None, (1,), 2)] == names[1:] * 2
+
+
 def test_gpus_are_numbered_among_those_that_are_visible(machine, monkeypatch):
     visible = slots.visible_gpus
     machine(8)
@@ -80,6 +102,7 @@ def test_without_gpus_there_is_a_place_for_every_four_cores(machine):
         (("cpu", None, (0,), 1), "leave out --device cpu"),
         (("auto", None, (2,), 1), "--gpus 2: this machine has 1 CUDA devices"),
         (("cpu", 2, (), 2), "--per-gpu belongs to --gpus"),
+        (("auto", 2, (), 2), "--per-gpu belongs to --gpus"),
     ],
 )
 def test_places_that_cannot_be_are_refused(machine, arguments, message):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vhbench.checkpoint import Checkpoint
+from vhbench.cost import SyntheticFrames
 from vhbench.method import Budget, FitContext
 from vhbench.methods.dh import DH, Decoder, Encoder, Network, reconstruction
 from vhbench.testing.toy import toy_videos
@@ -43,7 +44,7 @@ def numpy_of(tensor) -> np.ndarray:
 def test_the_objective_by_hand():
     """With loops, on a batch of 5 out of 8 training videos: the objective over all of them, divided by 8."""
     method, module = make(videos=8, variance_weight=0.7, orthogonality_weight=0.2, norm_weight=0.05)
-    terms = method.loss(module, torch.zeros(5, 4, 6, dtype=torch.float64), LAST)
+    terms = method.loss(module, module.vectors[:5].unsqueeze(1), LAST)
     x = numpy_of(module.vectors)
     mean = x.mean(0)
     weights = [numpy_of(layer.weight) for layer in module.layers if isinstance(layer, nn.Linear)]
@@ -71,7 +72,7 @@ def test_gradients_by_finite_differences():
     layers = list(module.layers.parameters())
 
     def loss(*_):
-        return sum(method.loss(module, torch.zeros(5, 4, 6, dtype=torch.float64), LAST).values())
+        return sum(method.loss(module, module.vectors.unsqueeze(1), LAST).values())
 
     assert torch.autograd.gradcheck(loss, layers)
 
@@ -130,10 +131,10 @@ def test_the_reconstruction_error_sums_over_dimensions_and_averages_over_frames(
 @pytest.mark.parametrize(("epochs", "first"), [(90, 50), (45, 25), (22, 12), (2, 1), (1, 0)])
 def test_the_last_epoch_always_trains_the_hashing_layers(epochs, first):
     method, module = make()
-    names = [
-        set(method.loss(module, torch.randn(5, 4, 6).double(), replace(LAST, epoch=e, epochs=epochs)))
-        for e in range(epochs)
-    ]
+    train = VideoSet(np.zeros((5, 4, 6)))
+    moments = [replace(LAST, epoch=epoch, epochs=epochs) for epoch in range(epochs)]
+    inputs = [next(method.inputs(module, train, moment).batches(5)).double() for moment in moments]
+    names = [set(method.loss(module, *pair)) for pair in zip(inputs, moments, strict=True)]
     assert [n == {"recon"} for n in names] == [e < first for e in range(epochs)]
 
 
@@ -179,6 +180,14 @@ def test_the_second_stage_hashes_the_training_videos_vectors(train):
         h, _ = method.module_.encoder(next(train.batches(len(train))))
     torch.testing.assert_close(method.module_.vectors, h)
     torch.testing.assert_close(method.module_.mean, h.mean(0))
+
+
+def test_the_second_stage_reads_no_video_but_for_its_vectors():
+    features = SyntheticFrames(40, 5, 12)
+    DH(4, hidden=6, batch_size=16).fit(VideoSet(features), FitContext(budget=Budget(epochs=6)))
+    assert features.rows_read == 40 * (1 + 3 + 1), (
+        "once for the mean frame, once in each epoch of the first stage, once"
+    )
 
 
 class Killed(BaseException):
