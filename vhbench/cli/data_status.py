@@ -10,7 +10,8 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
-from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol, data_sets
+from vhbench.datasets.manifest import ROLES
+from vhbench.datasets.manifest_protocol import ManifestProtocol, data_sets
 from vhbench.datasets.opening import Opening
 from vhbench.errors import DataError
 from vhbench.features import Header

@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.cli.data_status import chosen
-from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol
+from vhbench.datasets.manifest import ROLES
+from vhbench.datasets.manifest_protocol import ManifestProtocol
 from vhbench.datasets.opening import Opening
 from vhbench.datasets.verification import Role, judge, role_of
 from vhbench.features import Header

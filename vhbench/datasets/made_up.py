@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.datasets.made_up_videos import VideoMaker, Videos, choose, gzip_ratio, write_features, write_labels
-from vhbench.datasets.manifest_protocol import ROLES, ManifestProtocol, Table, load_manifest
+from vhbench.datasets.manifest import ROLES, Table
+from vhbench.datasets.manifest_protocol import ManifestProtocol, load_manifest
 from vhbench.datasets.marker import Marker, read_marker, write_marker
 from vhbench.errors import DataError, StoreError, UsageError, unknown
 from vhbench.features import LABEL_KEYS, read_header

@@ -6,10 +6,11 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from vhbench.datasets.manifest import Manifest
 from vhbench.datasets.marker import FILE, Marker, read_marker
 from vhbench.errors import DataError
 from vhbench.features import (
@@ -25,9 +26,6 @@ from vhbench.features import (
 from vhbench.features.label_arrays import shifted
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
-
-if TYPE_CHECKING:
-    from vhbench.datasets.manifest_protocol import ManifestProtocol
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class Opening:
         synthetic: some of the files opened so far are made up.
     """
 
-    def __init__(self, protocol: ManifestProtocol, data: Path | None, allow_counts: bool = False):
+    def __init__(self, protocol: Manifest, data: Path | None, allow_counts: bool = False):
         self.synthetic = False
         self._protocol = protocol
         self._data = data

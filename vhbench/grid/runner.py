@@ -208,9 +208,7 @@ def _attempt(
         raise
     except (Exception, SystemExit) as error:
         reason = _out_of_memory(error, cell, settings, device) or _reason(error)
-        return folder.publish(
-            {**base, "status": "failed", "reason": reason}, texts={TRACEBACK: traceback.format_exc()}
-        )
+        return folder.publish({**base, "status": "failed", "reason": reason}, texts={TRACEBACK: traceback.format_exc()})
     compared = against_in_domain(cell, result.record["scores"], store)
     done = {**base, **result.record, **compared, "status": "done", "reason": None}
     return folder.publish(done, arrays=result.arrays, texts=result.texts)
