@@ -225,8 +225,9 @@ def _uploaded(tensors: Iterator[torch.Tensor], device: str) -> Iterator[torch.Te
     copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def moved() -> Iterator[tuple[torch.Tensor, torch.cuda.Event]]:
+        torch.cuda.set_device(device)  # of this thread: coming back from the stream would else begin to use another GPU
         for tensor in tensors:
-            with torch.cuda.stream(copies):  # which is this thread's alone; pinned memory is that GPU's, too
+            with torch.cuda.stream(copies):
                 there = tensor.pin_memory().to(device, non_blocking=True)
                 done = copies.record_event()
             yield there, done

@@ -269,7 +269,7 @@ class _Result:
         from vhbench.training import isolated_torch
 
         context = self._context(folder, settings, device, observer)
-        with isolated_torch(context):
+        with isolated_torch(context), gpus.current(device):
             started = time.perf_counter()
             method = self._fit(context, settings, observer)
             fitted = time.perf_counter()

@@ -110,6 +110,22 @@ def set_up_cublas() -> None:
 
 
 @contextlib.contextmanager
+def current(device: str) -> Iterator[None]:
+    """Let "cuda" without a number, in a method's code, stand for the run's own GPU.
+
+    Args:
+        device: "cuda:N", or anything else, for which nothing happens.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    import torch
+
+    with torch.cuda.device(device):
+        yield
+
+
+@contextlib.contextmanager
 def float32_products(*, tf32: bool) -> Iterator[None]:
     """Have a GPU's float32 matrix products, convolutions and recurrent layers computed as such, or in TF32.
 

@@ -125,7 +125,7 @@ class _Cuda:
 
     def __init__(self, gpus: Sequence[Any]):
         self._gpus = gpus
-        self._current = 0
+        self._chosen = threading.local()  # in each thread by itself
 
     def functions(self) -> dict[str, Any]:
         """Return what stands in place of torch's own, by name."""
@@ -166,25 +166,25 @@ class _Cuda:
     def gpu(self, device: Any = None) -> Any:
         """Return the GPU of this name or number; the current one for None."""
         number = device if isinstance(device, int) or device is None else torch.device(device).index
-        return self._gpus[self._current if number is None else number]
+        return self._gpus[self.current_device() if number is None else number]
 
     def current_device(self) -> int:
         """Return the number of what "cuda" stands for."""
-        return self._current
+        return getattr(self._chosen, "number", 0)
 
     def set_device(self, device: Any) -> None:
         """Let "cuda" stand for another GPU."""
-        self._current = self.gpu(device).device.index
+        self._chosen.number = self.gpu(device).device.index
 
     @contextlib.contextmanager
     def device(self, device: Any) -> Iterator[None]:
         """Let "cuda" stand for another GPU for a while."""
-        before = self._current
+        before = self.current_device()
         self.set_device(device)
         try:
             yield
         finally:
-            self._current = before
+            self._chosen.number = before
 
     def synchronize(self, device: Any = None) -> None:
         """Wait for a GPU."""

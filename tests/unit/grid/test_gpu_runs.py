@@ -76,6 +76,20 @@ def test_a_run_on_the_second_gpu_uses_no_other_and_says_what_it_took(tiny, out):
     assert 0.01 < record["memory"]["peak_gpu_mb"] < 10
 
 
+def test_cuda_without_a_number_is_the_runs_own_gpu(tiny, out, monkeypatch):
+    found = []
+
+    class Watched(BL1):
+        def start_epoch(self, module, train, moment):
+            found.append(str(torch.zeros(1, device="cuda").device))
+
+    monkeypatch.setattr("vhbench.methods.bl1.BL1", Watched)
+    with simulated_gpus(2):
+        run("bl1", tiny, bits=8, epochs=1, device="cuda:1", out=out)
+        assert torch.cuda.current_device() == 0
+    assert found == ["cuda:1"]
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_float32_is_float32_in_products_and_recurrent_layers_of_a_gpu(seen, precision):
     fit, *encodings = seen(precision=precision)
