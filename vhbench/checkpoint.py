@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import time
+import zipfile
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
-from vhbench.system.files import atomic_write, read_error, set_aside
+from vhbench.system.files import NotAFileError, atomic_write, open_regular, read_error, set_aside
 
 DIGEST_MARK = b"sha256:"  # the file ends in this and the hexadecimal sha256 of all before it
 TRAILER = len(DIGEST_MARK) + 64
+LARGEST_STATE = 1 << 33  # bytes; a file of more was not written by a training
+CHUNK = 1 << 20
 
 log = logging.getLogger(__name__)
 
@@ -73,29 +77,69 @@ class Checkpoint:
         Raises:
             StoreError: the file cannot be read, or is damaged and cannot be renamed.
         """
-        import torch
-
         try:
-            content = self.path.read_bytes()
+            content = self._content()
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except NotAFileError as error:
+            self._set_aside(str(error.strerror))
             return None
         except OSError as error:
             raise read_error(self.path, error) from error
-        state, digest = content[:-TRAILER], content[-TRAILER:]
-        if digest != DIGEST_MARK + hashlib.sha256(state).hexdigest().encode():
+        if content is None:
             self._set_aside("its sha256 is not the one at its end")
             return None
         try:
-            saved = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+            saved = _read(content)
             return saved["state"] if saved["key"] == self._key else None
+        except MemoryError:
+            raise
         except Exception:  # a file with a right digest that no vhbench wrote: pickled code is refused here
             self._set_aside("it holds something else than tensors and plain values")
             return None
+
+    def _content(self) -> bytes | None:
+        """Return what was saved, or None where the digest at its end is not its own; errors as of `open_regular`."""
+        with open_regular(self.path, links=False) as file:
+            length = os.fstat(file.fileno()).st_size - TRAILER
+            if not 0 <= length <= LARGEST_STATE:
+                return None
+            file.seek(length)
+            mark, digest = file.read(TRAILER), hashlib.sha256()
+            if not mark.startswith(DIGEST_MARK):
+                return None
+            file.seek(0)
+            for start in range(0, length, CHUNK):  # into memory only once it is known to be sound
+                digest.update(file.read(min(CHUNK, length - start)))
+            if mark != DIGEST_MARK + digest.hexdigest().encode():
+                return None
+            file.seek(0)
+            return file.read(length)
 
     def _set_aside(self, what: str) -> None:
         """Rename the damaged file and say so; training starts over and comes to the same result."""
         aside = set_aside(self.path)
         log.warning("%s is damaged (%s): set aside as %s; training starts over.", self.path, what, aside.name)
+
+
+def _read(content: bytes) -> Any:
+    """Return the value that torch has saved; one that would take more memory than it has bytes is refused.
+
+    Raises:
+        MemoryError: there is no room for it.
+        Exception: of many types, where it is something else.
+    """
+    import torch
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > len(content):
+            raise ValueError("torch does not compress what it saves")
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        if "allocate" in str(error):  # torch's own words for too little memory
+            raise MemoryError from error
+        raise
 
 
 class _Digested(io.RawIOBase):

@@ -204,5 +204,5 @@ def test_a_damaged_training_log_costs_its_damaged_lines_only(train, interrupted,
     log.write_bytes(b"".join([lines[0], b"\xff\x00garbage\n", lines[2]]))
     assert train().code == 0
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 3, 4, 5]
-    assert f"{log} is damaged: set aside as train.jsonl.damaged-1" in messages()
+    assert f"{log} is damaged (line 2 is none of a training log): set aside as train.jsonl.damaged-1" in messages()
     assert b"garbage" in (log.parent / "train.jsonl.damaged-1").read_bytes()

@@ -49,7 +49,7 @@ def crashed(tiny, fake_methods, tmp_path_factory):
     """A grid of methods that crash and methods that work; returns the exit code, what was said, and the records."""
     out = tmp_path_factory.mktemp("crashed")
     words = ["run", "--protocol", tiny, "--bits", 8, "--plugin", CRASHING, "--plugin", fake_methods, "--out", out]
-    methods = "segfault,killed,leaves,eats,talks,fake,fake-nan-loss"
+    methods = "segfault,killed,leaves,eats,talks,fake,fake-nan-loss,exits,exits-63,exits-65,exits-66,exits-130"
     code, said = command(*words, "--method", methods, *LOCAL, "--memory-limit", 480)
     return code, said, {method: record for (method, _, _), record in records(out).items()}
 
@@ -61,6 +61,11 @@ def crashed(tiny, fake_methods, tmp_path_factory):
         ("killed", "Its process was killed (SIGKILL), as the system does when memory runs out."),
         ("leaves", "Its process ended with exit code 0 before the run was recorded."),
         ("fake-nan-loss", "The loss became nan in epoch 1 of 2: training diverged."),
+        ("exits", "Its process ended with exit code 255 before the run was recorded."),
+        ("exits-63", "Its process ended with exit code 63 before the run was recorded."),
+        ("exits-65", "Its process ended with exit code 65 before the run was recorded."),
+        ("exits-66", "Its process ended with exit code 66 before the run was recorded."),
+        ("exits-130", "Its process ended with exit code 130 before the run was recorded."),
     ],
 )
 def test_a_run_whose_process_ends_is_recorded_with_the_reason(crashed, method, reason):

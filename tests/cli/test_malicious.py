@@ -117,7 +117,7 @@ def test_a_record_that_names_files_elsewhere(run_tiny, vhbench, out, name):
     record["files"][name] = "0" * 64
     path.write_text(json.dumps(record))
     result = vhbench("compare", "--out", out)
-    assert f"{path} is damaged (not a run record)" in result.err and result.out == ""
+    assert f"{path} is damaged (not a run record: its files." in result.err and result.out == ""
 
 
 def test_counts_of_a_shard(tmp_path, payload):

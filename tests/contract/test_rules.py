@@ -145,6 +145,17 @@ class RandomCodes(FakeMethod):
         return super().encode(videos) ^ (np.random.default_rng().random(self.bits) < 0.5)
 
 
+BUFFER = np.empty((1000, 200), dtype=bool)
+
+
+@breaks("codes_are_not_overwritten", "a second call overwrites the codes of the first")
+class UsesABufferAgain(FakeMethod):
+    def encode(self, videos):
+        codes = super().encode(videos)
+        BUFFER[: len(codes), : self.bits] = codes
+        return BUFFER[: len(codes), : self.bits]
+
+
 @breaks("encodes_one_video", "one video")
 class Squeezes(FakeMethod):
     def encode(self, videos):
@@ -309,6 +320,13 @@ def test_rule_catches(rule, method, message):
     with pytest.raises(Exception) as failure:
         RULES[rule](Subject(method))
     assert message in str(failure.value)
+
+
+def test_a_buffer_that_is_used_again_breaks_no_other_rule():
+    subject = Subject(UsesABufferAgain)
+    for name, rule in RULES.items():
+        if name != "codes_are_not_overwritten":
+            rule(subject)
 
 
 def test_every_rule_has_a_method_that_breaks_it():

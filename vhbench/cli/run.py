@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +32,7 @@ from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.warnings import steps_of
 from vhbench.system.gpus import has_gpu
+from vhbench.system.text import shell
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
 
@@ -83,6 +84,8 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
+    if config:
+        _check_hints(config)
     asked = request({**given, "params": _params(config, given["methods"], sets), "dry_run": dry_run})
     if config and config.run:
         _check_record(config, asked)
@@ -137,6 +140,24 @@ def _is_unknown(find: Callable[[str], object], name: str) -> bool:
     return False
 
 
+def _check_hints(config: GridFile) -> None:
+    """Raise UsageError where a file among results, and not the user, says what is to be opened or executed."""
+    names = {"protocol": "protocols", "data": "data", "plugin": "plugins"}
+    context = click.get_current_context()
+    words = []
+    for key in config.hints:
+        value = config.values[key]
+        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list) else []
+        by_user = context.get_parameter_source(names[key]) is ParameterSource.COMMANDLINE
+        if not by_user and not (key == "data" and value == os.environ.get("VHBENCH_DATA")):
+            words += [f"--{key} {shell(text)}" for text in ([",".join(texts)] if key == "protocol" else texts)]
+    if words:
+        raise UsageError(
+            f"{config.path} lies among results, which others may have written, and names files to open or execute: if "
+            f"they are yours or you trust them, add {' '.join(words)}."
+        )
+
+
 def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the hyper-parameters to set: those of the grid file under those of --set."""
     params: dict[str, dict[str, str]] = {}
@@ -178,7 +199,7 @@ def _report(cells: Sequence[Cell], store: Store) -> int:
     kept, _ = read_references(store.root)
     if table := _rows(cells, [record for record in records if record.status == "done"], kept):
         click.echo(render_rows(table, "table"))
-        click.echo(f"\nRecorded in {store.root}; more: vhbench compare --out {shlex.quote(str(store.root))}", err=True)
+        click.echo(f"\nRecorded in {store.root}; more: vhbench compare --out {shell(store.root)}", err=True)
     failed = [record for record in records if record.status == "failed"]
     for record in (r for r in records if r.status != "done"):
         click.echo(f"{record.status}: {record.folder}: {record.data['reason']}", err=True)

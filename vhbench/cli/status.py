@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import sys
 import time
 from collections import Counter
@@ -18,6 +18,8 @@ from vhbench.grid.survey import OPEN_STATES, STATES, RunState, survey
 from vhbench.launch.tidy import tidy
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
+from vhbench.system.environment import user_name
+from vhbench.system.text import plain, shell
 
 PAUSE = 2.0  # seconds between looks, at least; looking takes at most a fifth of the time
 REST = 4
@@ -52,7 +54,7 @@ def command(out: Path, plugins: Sequence[Path], watch: bool, tidy_up: bool) -> N
 def _tidy(out: Path) -> None:
     removed = tidy(out)
     for path in removed:
-        click.echo(f"removed: {path}")
+        click.echo(f"removed: {plain(path)}")
     if not removed:
         click.echo(f"There is nothing to tidy up in {out}.", err=True)
 
@@ -99,17 +101,32 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
     counts = Counter((run.folder.parts[-3], run.folder.parts[-2], run.state) for run in states)
     keys = sorted({key[:2] for key in counts})
     shown = [state for state in STATES if any(key[2] == state for key in counts)]
-    lines = [[*key, *(counts[(*key, state)] or "" for state in shown)] for key in keys]
+    lines = [[*map(plain, key), *(counts[(*key, state)] or "" for state in shown)] for key in keys]
     found = [tabulate(lines, ["protocol", "method", *shown], tablefmt="plain")] if lines else []
     for kind in (("failed", "skipped"), ("running", "interrupted")):
-        found += [f"{run.state}: {run.folder}{note_of(run)}" for run in states if run.state in kind]
-    for grid, count in Counter(run.grid for run in states if run.grid).items():
-        out = f"--out {shlex.quote(str(grid.parent.parent))}"
-        found.append(
-            f"waiting: {count} of grid {grid.stem}; vhbench run --config {shlex.quote(str(grid))} {out} starts them, "
-            f"vhbench forget {shlex.quote(grid.stem)} {out} gives them up"
+        found += [plain(f"{run.state}: {run.folder}{note_of(run)}") for run in states if run.state in kind]
+    grids = {run.grid.path: run.grid for run in states if run.grid}
+    for path, count in Counter(run.grid.path for run in states if run.grid).items():
+        words, out = (
+            " ".join(shell(word) for word in words) for words in (grids[path].words, ["--out", path.parent.parent])
         )
+        found.append(
+            f"waiting: {count} of grid {plain(path.stem)}; vhbench run {words} starts them, "
+            f"vhbench forget {shell(path.stem)} {out} gives them up"
+        )
+        found += [f"    that runs the code in {whose(plugin)}: read it first" for plugin in grids[path].plugins]
     return "\n".join([*found, *problems])
+
+
+def whose(path: str) -> str:
+    """Name a file, whose it is and when it was changed last."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return f"{plain(path)}, which is not there"
+    owner = "you" if found.st_uid == os.getuid() else user_name(found.st_uid)
+    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.st_mtime))
+    return f"{plain(path)}, which belongs to {owner} and was changed last on {changed}"
 
 
 def note_of(run: RunState) -> str:

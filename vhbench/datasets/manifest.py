@@ -38,7 +38,7 @@ WORDS = {
     list: "a list",
     dict: "a table",
 }
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"(?!.*\.toml)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LARGEST = 2**31  # no count or K is as large, and arithmetic in 64 bits is safe below
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shlex
 import time
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,18 +12,29 @@ from typing import Any
 from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
+from vhbench.plugins.registry import NAME
+from vhbench.runs.form import MOST
 from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
-from vhbench.runs.record import migrate
+from vhbench.runs.record import DamagedError, read_record
 from vhbench.runs.spec import SMOKE_VIDEOS
-from vhbench.runs.store import Store
-from vhbench.system.files import write_json
+from vhbench.runs.store import RUN_FOLDER, Store, check_inside
+from vhbench.system.files import leads_out, read_json, read_toml, write_json
 from vhbench.system.locks import hold
+from vhbench.system.text import plain, shell
 from vhbench.version import __version__
 
 SCHEMA = "vhbench.grid/1"
 FOLDER = "grids"
 PATIENCE = 10.0  # seconds for another process to write its grid
+
+
+def _option(name: str) -> str:
+    """Return the long option, without dashes, of a field of `Grid`."""
+    return {"methods": "method", "protocols": "protocol", "params": "set"}.get(name, name.replace("_", "-"))
+
+
+OPTIONS = {*(_option(field.name) for field in fields(Grid)), "data", "plugin"}  # of a kept grid
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,27 @@ class KeptGrid:
     path: Path
     options: Mapping[str, Any]
     runs: Mapping[str, int | None]
+
+    @property
+    def plugins(self) -> list[str]:
+        """Paths of plugin files that it was asked for with."""
+        return [str(plugin) for plugin in self.options.get("plugin", ())]
+
+    @property
+    def words(self) -> list[str]:
+        """The words behind `vhbench run` that start it; the paths in it stand there for the user to see."""
+        words = ["--config", str(self.path), "--out", str(self.path.parent.parent)]
+        protocols = self.options.get("protocol", ())
+        if any(map(is_path, protocols)):
+            words += ["--protocol", ",".join(protocols)]
+        if data := self.options.get("data"):
+            words += ["--data", data]
+        return words + [word for plugin in self.plugins for word in ("--plugin", plugin)]
+
+
+def is_path(protocol: str) -> bool:
+    """Say whether a protocol's name opens a manifest: it is a path, or made of one."""
+    return ".toml" in protocol
 
 
 def keep_grid(
@@ -62,6 +91,7 @@ def keep_grid(
     runs = {cell.spec.folder: cell.spec.budget["epochs"] for cell in cells}
     name = hashlib.sha256("\n".join(sorted(runs)).encode()).hexdigest()[:8]
     path = store.root / FOLDER / f"{name}.json"
+    check_inside(path.parent, store.root)
     end = time.monotonic() + PATIENCE
     while not path.exists():
         with hold(path.parent) as held:
@@ -77,31 +107,49 @@ def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> 
     """Return a grid as a grid file has it: only what says which runs there are and where their data are."""
     given = {_option(field.name): getattr(grid, field.name) for field in fields(grid)}
     given["set"] = {method: dict(values) for method, values in grid.params.items()}
-    given |= {"data": str(data) if data else None, "plugin": [str(plugin) for plugin in plugins]}
+    given["protocol"] = [_absolute(name) if is_path(name) and Path(name).exists() else name for name in grid.protocols]
+    given |= {"data": _absolute(data) if data else None, "plugin": [_absolute(plugin) for plugin in plugins]}
     lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
     return {name: value for name, value in lists.items() if value not in (None, [], {}, False, "none")}
 
 
-def _option(name: str) -> str:
-    """Return the long option, without dashes, of a field of `Grid`."""
-    return {"methods": "method", "protocols": "protocol", "params": "set"}.get(name, name.replace("_", "-"))
+def _absolute(path: Path | str) -> str:
+    """Return a path by which it is found from any working folder."""
+    return str(Path(path).absolute())
 
 
 def kept_grids(root: Path) -> tuple[list[KeptGrid], list[str]]:
     """Return the grids kept in a results folder, and a sentence for each file that is none."""
     found, problems = [], []
+    if leads_out(root / FOLDER, root):
+        return [], [plain(f"{root / FOLDER} leads out of {root} by a symbolic link: remove it.")]
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            runs = {str(folder): int(epochs) if epochs else None for folder, epochs in value["runs"].items()}
-            if value["schema"] != SCHEMA or not all(len(Path(folder).parts) == 3 for folder in runs):
-                raise ValueError
-            found.append(KeptGrid(path, dict(value["options"]), runs))
+            found.append(_kept_grid(path, read_json(path)))
         except FileNotFoundError:  # it has just been removed
             continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            problems.append(f"{path} is not a grid of this version of vhbench: remove it.")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            problems.append(plain(f"{path} is not a grid of this version of vhbench: remove it."))
     return found, problems
+
+
+def _kept_grid(path: Path, value: Any) -> KeptGrid:
+    """Return a kept grid; raise ValueError, TypeError, KeyError or AttributeError where this is none.
+
+    What it names is only said; no more than names and values of options is taken from it.
+    """
+    options, runs = value["options"], value["runs"]
+    lists = [options.get(name, []) for name in ("protocol", "plugin")]
+    texts = [options.get("data", ""), *(text for texts in lists for text in texts)]
+    if value["schema"] != SCHEMA or not options.keys() <= OPTIONS or not all(isinstance(x, str) for x in texts):
+        raise ValueError
+    for folder, epochs in runs.items():
+        *names, run = folder.split("/")
+        if len(names) != 2 or not all(map(NAME.fullmatch, names)) or not RUN_FOLDER.fullmatch(run):
+            raise ValueError
+        if not (epochs is None or (type(epochs) is int and 0 <= epochs <= MOST)):
+            raise ValueError
+    return KeptGrid(path, options, {folder: epochs or None for folder, epochs in runs.items()})
 
 
 def find_grid(name: str, root: Path) -> KeptGrid:
@@ -127,9 +175,7 @@ def find_grid(name: str, root: Path) -> KeptGrid:
         if problem.startswith(f"{path} "):
             raise UsageError(problem)
     names = [grid.path.stem for grid in grids]
-    raise unknown(
-        "grid", name, names, f"`vhbench status --out {shlex.quote(str(root))}` shows those with waiting runs."
-    )
+    raise unknown("grid", name, names, f"`vhbench status --out {shell(root)}` shows those with waiting runs.")
 
 
 @dataclass(frozen=True)
@@ -142,6 +188,7 @@ class GridFile:
         sets: method -> hyper-parameter -> text.
         run: id of the run, where the file is the record of one; else empty.
         made_with: where that run's data and method came from.
+        kept: it lies among results, which others may have written: the paths in it are hints for the user, not orders.
     """
 
     path: Path
@@ -149,6 +196,15 @@ class GridFile:
     sets: Mapping[str, Mapping[str, str]]
     run: str = ""
     made_with: MadeWith = NOTHING
+    kept: bool = False
+
+    @property
+    def hints(self) -> list[str]:
+        """Options whose values the user has to give, since they name what would be opened or executed."""
+        protocols = self.values.get("protocol", ())
+        paths = any(map(is_path, [protocols] if isinstance(protocols, str) else protocols or ()))  # type: ignore[arg-type]
+        found = [*(["protocol"] if paths else []), *(name for name in ("data", "plugin") if name in self.values)]
+        return found if self.kept else []
 
 
 def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
@@ -161,13 +217,13 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
     Raises:
         UsageError: it cannot be read, an option is unknown, or a value has no form that an option can have.
     """
+    kept = path.suffix == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
+        content, record = _from_json(path) if kept else (_from_toml(path), {})
     except OSError as error:
         raise UsageError(f"Cannot read the grid file {path}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"The grid file {path} is not text in UTF-8.") from error
-    content, record = (_from_json if path.suffix == ".json" else _from_toml)(path, text)
     values: dict[str, str | list[str] | bool] = {}
     sets: dict[str, dict[str, str]] = {}
     for name, value in content.items():
@@ -180,29 +236,35 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
             values[key] = [_text(path, name, item) for item in value]
         else:
             values[key] = value if isinstance(value, bool) else _text(path, name, value)
-    return GridFile(path, values, sets, str(record.get("id", "")), MadeWith.read(record))
+    return GridFile(path, values, sets, str(record.get("id", "")), MadeWith.read(record), kept)
 
 
-def _from_toml(path: Path, text: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _from_toml(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(text), {}
-    except (ValueError, RecursionError) as error:
+        return read_toml(path)
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
         raise UsageError(f"The grid file {path} is not TOML: {error}.") from error
 
 
-def _from_json(path: Path, text: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _from_json(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the options in a kept grid, or those of a record and the record."""
+    neither = f"{path} is neither the record of a run nor a kept grid; grid files are TOML."
     try:
-        data = json.loads(text)
+        data = read_json(path, links=True)
         schema = data["schema"]
         if schema == SCHEMA:
-            return dict(data["options"]), {}
-        data = migrate(data)
-        if data["schema"] == RUN_SCHEMA:
-            return _options_of_run(data["spec"], data.get("data", {})), {**data, "id": str(data["id"])}
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path} is neither the record of a run nor a kept grid; grid files are TOML.") from error
-    raise UsageError(f"{path} has schema {schema!r}, which this vhbench does not read: grid files are TOML.")
+            return _kept_grid(path, data).options, {}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(neither) from error
+    if not str(schema).startswith(f"{RUN_SCHEMA.partition('/')[0]}/"):
+        raise UsageError(f"{path} has schema {schema!r}, which this vhbench does not read: grid files are TOML.")
+    try:
+        record = read_record(path)
+    except DamagedError as error:
+        raise UsageError(neither) from error
+    return _options_of_run(record.spec, record.data.get("data", {})), record.data
 
 
 def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from vhbench.runs.spec import budget_name, split_precision
 from vhbench.runs.store import RunFolder, Store
 from vhbench.runs.warnings import all_warnings, steps_of
 from vhbench.system import environment, gpus
+from vhbench.system.text import plain
 from vhbench.version import __version__
 from vhbench.videos import VideoSet
 
@@ -188,7 +189,7 @@ def record_end(cell: Cell, store: Store, reason: str, printed: str) -> Record | 
     with store.claim(cell.spec) as folder:
         if folder is None or (current := recorded_since(cell, store)):
             return current if folder else None
-        base = {**_base_record(cell), "status": "failed", "reason": reason}
+        base = {**_base_record(cell), "status": "failed", "reason": plain(reason)}
         return folder.publish(base, texts={TRACEBACK: printed}, keep_checkpoint=True)
 
 
@@ -368,7 +369,9 @@ def _out_of_memory(error: BaseException, cell: Cell, settings: Settings, device:
 
 def _reason(error: BaseException) -> str:
     """Return an error as one line that is never empty."""
-    text, kind = " ".join(str(error).split()), type(error).__name__
+    text, kind = " ".join(plain(error).split()), type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"There was not enough memory{f': {text}' if text else '.'}"
     if not text:
         return kind
     return text if isinstance(error, VhbenchError) else f"{kind}: {text}"
@@ -383,6 +386,7 @@ def _limited(train: VideoSet, context: FitContext) -> VideoSet:
 
 
 def _checked_codes(method: Method, videos: VideoSet, bits: int) -> np.ndarray:
+    """Return the codes of videos as an array of their own: the method may use the one that it returns again."""
     codes = method.encode(videos)
     wanted = (len(videos), bits)
     if not isinstance(codes, np.ndarray) or codes.dtype != bool or codes.shape != wanted:
@@ -390,4 +394,7 @@ def _checked_codes(method: Method, videos: VideoSet, bits: int) -> np.ndarray:
         raise MethodError(
             f"{type(method).__name__}.encode must return a bool array of shape {wanted}; it returned {found}."
         )
-    return codes
+    if np.ma.is_masked(codes):
+        raise MethodError(f"{type(method).__name__}.encode returned codes some bits of which are masked.")
+    own: np.ndarray = np.ascontiguousarray(codes).view(np.uint8) != 0  # a bool that a view has made may be a 2
+    return own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from vhbench.system.locks import is_held
 
 STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
 OPEN_STATES = {"running", "interrupted", "waiting"}
-RUN_FOLDER = re.compile(r"\d+b-s\d+-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class RunState:
     state: str
     reason: str = ""
     epoch: Epoch | None = None
-    grid: Path | None = None
+    grid: KeptGrid | None = None
 
 
 def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState], list[str]]:
@@ -49,14 +48,14 @@ def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState
     grids, faults = kept_grids(store.root)
     epochs = {store.root / folder: total for grid in grids for folder, total in grid.runs.items()}
     states = {record.folder: _recorded(record, fingerprints, epochs.get(record.folder)) for record in records}
-    for folder in store.root.glob("*/*/*"):
-        if folder not in states and RUN_FOLDER.fullmatch(folder.name) and not (folder / RECORD).exists():
+    for folder in store.run_folders():
+        if folder not in states and not os.path.lexists(folder / RECORD):
             states[folder] = unfinished(folder, epochs.get(folder))
     for grid in grids:
         for name in grid.runs:
             folder = store.root / name
             if not any(f"{folder}/" in text for text in problems):  # named already: its record or codes are damaged
-                states.setdefault(folder, RunState(folder, "waiting", grid=grid.path))
+                states.setdefault(folder, RunState(folder, "waiting", grid=grid))
     return [states[folder] for folder in sorted(states)], problems + faults
 
 

@@ -14,13 +14,14 @@ from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell, recorded_since
 from vhbench.grid.order import longest_first, waits
 from vhbench.grid.runner import Work, record_end
-from vhbench.launch import worker
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import job_of
+from vhbench.launch.outcome import ELSEWHERE, INTERRUPTED, RECORDED, STOPPED, Outcome
 from vhbench.launch.slots import Slot, make_slots, share_of_threads
 from vhbench.launch.watching import RunProgress, memory_of, reason_of
 from vhbench.plugins.launcher import Seconds
 from vhbench.runs.record import Record
+from vhbench.system.text import plain
 
 TICK = 0.2  # seconds between looks at memory, time and epochs
 TRIES = 3  # of a run that something kills
@@ -106,7 +107,7 @@ class _Pool:
         self._waiting = longest_first(cells, work.store)
         self._running: dict[str, _Running] = {}
         self._kills: dict[str, int] = {}
-        self._error: tuple[int, str] | None = None
+        self._error: Outcome | None = None
         self._interrupts = self._answered = 0
         self._stopped_at = math.inf
         self._connection = Connection(share_of_threads(len(slots)))
@@ -126,7 +127,7 @@ class _Pool:
                 signal.signal(signal.SIGINT, before)
             self._connection.close()
         if self._error:
-            worker.raise_stop(*self._error)
+            raise self._error.error
         if self._waiting:
             raise KeyboardInterrupt
 
@@ -161,7 +162,7 @@ class _Pool:
                     running.pid, running.started = report["pid"], time.monotonic()
                     self._work.observer.started(running.cell)
                 else:
-                    self._ended(running, report["code"], report["printed"])
+                    self._ended(running, report["code"], report["printed"], Outcome(**report["outcome"]))
         except LostError:
             self._lost()
         for running in self._running.values():
@@ -206,22 +207,23 @@ class _Pool:
             return f"It took more than --time-limit, {self._time_limit:g} s."
         return ""
 
-    def _ended(self, running: _Running, code: int, printed: str) -> None:
+    def _ended(self, running: _Running, code: int, printed: str, outcome: Outcome) -> None:
         """Note how a run's process ended; record what it could not record itself."""
         cell, store = running.cell, self._work.store
         del self._running[cell.spec.id]
         self._free.append(running.slot)
-        if code > worker.STOPPED and code != worker.INTERRUPTED:
-            self._error = self._error or (code, printed.strip().rpartition("\n")[2])
-        elif self._stopped_at < math.inf and code not in (0, worker.ELSEWHERE):
+        cut_off = code == -signal.SIGKILL or outcome.kind == INTERRUPTED
+        if outcome.kind == STOPPED:
+            self._error = self._error or outcome
+        elif self._stopped_at < math.inf and outcome.kind not in (RECORDED, ELSEWHERE):
             with store.claim(cell.spec):  # removes what a process that had to be killed has left
                 pass
             self._waiting.append(cell)
-        elif code == -signal.SIGKILL and not (running.limit or recorded_since(cell, store)) and self._try_again(cell):
+        elif cut_off and not (running.limit or recorded_since(cell, store)) and self._try_again(cell):
             pass
         else:
             record = store.read(cell.spec)
-            if code != worker.ELSEWHERE and (code != 0 or record is None):
+            if outcome.kind != ELSEWHERE and (outcome.kind != RECORDED or record is None):
                 record = record_end(cell, store, running.limit or reason_of(code, printed), printed)
             self._tell(cell, record, printed)
 
@@ -237,11 +239,11 @@ class _Pool:
     def _tell(self, cell: Cell, record: Record | None, printed: str) -> None:
         lines = printed.strip().splitlines()[-PRINTED_LINES:]
         for line in lines if record is None or record.status == "done" else []:  # else it is in traceback.txt
-            self._work.observer.said(f"| {line}", cell)
+            self._work.observer.said(f"| {plain(line)}", cell)
         self._work.observer.finished(cell, record)
 
     def _lost(self) -> None:
         """Go on after the helper process has died, and every run with it."""
         self._connection.restart()
         for running in list(self._running.values()):
-            self._ended(running, -signal.SIGKILL, "")
+            self._ended(running, -signal.SIGKILL, "", Outcome())

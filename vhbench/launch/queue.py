@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import json
+import os
 import re
 import shutil
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vhbench.errors import StoreError, UsageError
-from vhbench.system.files import write_json
+from vhbench.system.environment import user_name
+from vhbench.system.files import make_folder, read_json, write_error, write_json
 from vhbench.system.locks import hold
 
 SCHEMA = "vhbench.slurm/1"
@@ -21,6 +22,7 @@ FOLDER = "slurm"  # below the results folder: notes, and what submitit and the j
 JOB = re.compile(r"(\d+)(_\d+)?")
 TEMPORARY = re.compile(r"\.submission_file_[0-9a-f]{32}\.sh|[0-9a-f]{32}\.pkl")
 FILE = re.compile(r"(\d+)[_.].*")  # files of a job begin with its number
+SPECIAL = "%\\'\""  # characters that sbatch does not take as they are in the name of an output file
 ANSWER = 60.0  # seconds that SLURM has to answer
 PATIENCE = 60.0  # seconds for another process to submit its runs
 
@@ -41,7 +43,7 @@ def living() -> set[str]:
     Raises:
         UsageError: SLURM does not answer.
     """
-    command = ["squeue", f"--user={getpass.getuser()}", "--noheader", "--array", "--format=%i"]
+    command = ["squeue", f"--user={os.getuid()}", "--noheader", "--array", "--format=%i"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER)
     except subprocess.TimeoutExpired:
@@ -89,17 +91,54 @@ def remove_temporary(root: Path) -> None:
                 path.unlink()
 
 
+def check_folder(root: Path) -> None:
+    """Make the folder of the jobs where it is missing, and see that nobody but this user can write in it.
+
+    What submitit has pickled there is unpickled, and so executed, by this user's jobs.
+
+    Raises:
+        UsageError: it is another user's, or a link, or its path cannot stand in a job's script.
+        StoreError: it cannot be made.
+    """
+    folder = root / FOLDER
+    special = {c for c in str(folder.resolve()) if not c.isprintable() or c in SPECIAL}
+    if special:
+        raise UsageError(
+            f"The path of --out has {', '.join(sorted(map(ascii, special)))} in it, which means something in a SLURM "
+            "script: choose another folder."
+        )
+    try:
+        make_folder(root)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{folder} is no folder: remove it, or choose another --out.")
+        if found.st_uid != os.getuid():
+            raise UsageError(
+                f"{folder} belongs to {user_name(found.st_uid)}, whose jobs keep there what they execute: choose an "
+                "--out of your own."
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
 @contextlib.contextmanager
 def submitting(root: Path) -> Iterator[None]:
     """Let one process at a time submit runs of a results folder.
 
     Raises:
         StoreError: another one does not end, or the folder cannot be written.
+        UsageError: the folder is not this user's alone.
     """
     end = time.monotonic() + PATIENCE
     while True:
+        check_folder(root)
         with hold(root / FOLDER) as held:
             if held:
+                check_folder(root)  # the one before may have removed it, empty, in between
                 yield
                 return
         if time.monotonic() > end:
@@ -117,6 +156,10 @@ def tidy_notes(root: Path) -> list[Path]:
     """
     folder = root / FOLDER
     if not folder.is_dir() or not shutil.which("squeue"):
+        return []
+    try:
+        check_folder(root)
+    except UsageError:  # another user's, or none of ours
         return []
     removed = []
     with hold(folder) as held:
@@ -144,8 +187,8 @@ def last_line(text: str) -> str:
 def _read(path: Path) -> dict[str, str]:
     """Read a note; one that is damaged says nothing."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
         found = {str(run): str(job) for run, job in value["runs"].items()} if value["schema"] == SCHEMA else {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     return {run: job for run, job in found.items() if JOB.fullmatch(job)}

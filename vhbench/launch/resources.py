@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from vhbench.errors import UsageError, unknown
+from vhbench.system.files import read_toml
 
 DEFAULT = "default"  # the table for every method that has none of its own
 TIME = 4 * 3600.0  # seconds, where nothing is said: a run that needs more goes on in another turn
@@ -77,10 +77,10 @@ def read_resources(path: Path | str, methods: Collection[str]) -> dict[str, dict
         UsageError: it cannot be read, or a name or a value in it is none.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = read_toml(Path(path))
     except OSError as error:
         raise UsageError(f"Cannot read the resources file {path}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"The resources file {path} is not TOML: {error}.") from error
     found = {}
     for name, table in tables.items():

@@ -4,11 +4,13 @@ Where there is a GPU, and the run may use it, the forked process starts Python a
 
 It reads requests from standard input and writes reports to standard output, a line of JSON each:
 
-    {"start": key, "job": job, "environment": {...}}  ->  {"key": key, "pid": n}, later {"key", "code", "printed"}
+    {"start": key, "job": job, "environment": {...}}
+      ->  {"key": key, "pid": n}, later {"key": key, "code", "printed", "outcome"}
     {"signal": key, "number": n}
 
-`code` is the exit code of the run's process, minus the signal's number where a signal ended it. The end of standard
-input ends the helper and every run: a launcher that dies leaves nothing behind that computes unseen.
+`code` is the exit code of the run's process, minus the signal's number where a signal ended it; `outcome` is what it
+has said of the run itself, see `vhbench.launch.outcome`. The end of standard input ends the helper and every run: a
+launcher that dies leaves nothing behind that computes unseen.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ import signal
 import sys
 import tempfile
 import traceback
+from dataclasses import asdict
 from typing import IO, Any, NoReturn
 
 from vhbench.launch import worker
+from vhbench.launch.outcome import Listener
 from vhbench.launch.watching import tail
 
 PAUSE = 0.05  # seconds between looks for runs that have ended
@@ -43,7 +47,7 @@ class Server:
     def __init__(self, requests: int, reports: int):
         self._requests = requests
         self._reports = reports
-        self._running: dict[int, tuple[str, IO[bytes]]] = {}
+        self._running: dict[int, tuple[str, IO[bytes], Listener]] = {}
 
     def serve(self) -> None:
         """Work until the launcher closes its end, then kill what still runs."""
@@ -66,12 +70,12 @@ class Server:
                 importlib.import_module("torch._dynamo")  # as every optimiser does, for more than a second
             self._start(request["start"], json.dumps(request["job"]), request["environment"])
         else:
-            for pid, (key, _) in self._running.items():
+            for pid, (key, *_) in self._running.items():
                 if key == request["signal"]:
                     _signal_group(pid, request["number"])
 
     def _start(self, key: str, job: str, environment: dict[str, str]) -> None:
-        output = tempfile.TemporaryFile()  # noqa: SIM115 (open until the run has ended)
+        output, listener = tempfile.TemporaryFile(), Listener()  # noqa: SIM115 (open until the run has ended)
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -81,18 +85,21 @@ class Server:
             for number, source in enumerate((nothing, output.fileno(), output.fileno())):
                 os.dup2(source, number)
             die_with(server)
-            _run(job, environment)
-        self._running[pid] = (key, output)
+            os.set_inheritable(listener.descriptor, True)
+            _run(job, {**environment, **listener.environment})
+        self._running[pid] = (key, output, listener)
         self._report({"key": key, "pid": pid})
 
     def _reap(self) -> None:
         for pid in list(self._running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                key, output = self._running.pop(pid)
+                key, output, listener = self._running.pop(pid)
                 _signal_group(pid, signal.SIGKILL)  # what the run has started and left behind
-                self._report({"key": key, "code": os.waitstatus_to_exitcode(status), "printed": tail(output)})
+                end = {"code": os.waitstatus_to_exitcode(status), "printed": tail(output)}
+                self._report({"key": key, **end, "outcome": asdict(listener.hear())})
                 output.close()
+                listener.close()
 
     def _report(self, report: dict[str, Any]) -> None:
         os.write(self._reports, json.dumps(report).encode() + b"\n")

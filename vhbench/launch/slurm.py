@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shlex
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +21,7 @@ from vhbench.launch.task import Task, warning
 from vhbench.launch.watching import RunProgress
 from vhbench.plugins.launcher import Seconds
 from vhbench.plugins.registry import Registry
+from vhbench.system.text import shell
 
 LARGEST = 1000  # tasks of an array: more than SLURM's own default limit allows are several arrays
 TURNS = 1_000_000  # that submitit may put a run back into the queue: whether it gets any further is looked at instead
@@ -89,7 +89,7 @@ def launch(
     arrays = sorted({queue.array_of(job) for job in jobs.values()}, key=int)
     out = work.store.root
     work.observer.said(
-        f"vhbench status --watch --out {shlex.quote(str(out))} shows how they get on, squeue --job {','.join(arrays)} "
+        f"vhbench status --watch --out {shell(out)} shows how they get on, squeue --job {','.join(arrays)} "
         f"what SLURM does with them; what they print is in {out / queue.FOLDER}."
     )
     if wait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.checkpoint import Checkpoint
-from vhbench.launch import worker
 from vhbench.launch.connection import THREAD_VARIABLES
+from vhbench.launch.outcome import ELSEWHERE, INTERRUPTED, RECORDED, STOPPED, Listener
 from vhbench.launch.watching import reason_of, tail
 from vhbench.runs.record import CHECKPOINT, RECORD
 
@@ -24,6 +25,8 @@ TICK = 0.1  # seconds between looks at the run's process
 WARNING = 90.0  # seconds before a job's end at which SLURM says so, where its time is long enough for that
 GRACE = 20.0  # seconds that a run has to end its epoch and write a checkpoint
 EARLY = 90.0  # seconds by which SLURM's warning may come before it is due
+ENDING = (-signal.SIGTERM, -signal.SIGUSR2)  # exit codes of a process that SLURM has told to end
+WORD = 5.0  # seconds in which this process hears of that too; a method can also end itself so
 STAY = 600.0  # seconds between SLURM's first signal and its last, at most
 
 
@@ -37,6 +40,7 @@ class Task:
 
     _process: subprocess.Popen[bytes] | None = None
     _started = 0.0
+    _told = False
     _checkpoint: int | None = None  # when it was written, at the start of this turn
 
     def __call__(self, job: Mapping[str, Any], limit: float, threads: int | None) -> str:
@@ -51,11 +55,13 @@ class Task:
             RuntimeError: it could not be recorded; the message is in the job's log.
         """
         self._started, self._checkpoint = time.monotonic(), _written(job)
-        with tempfile.TemporaryFile() as output:
+        self._listen_to_slurm()
+        with tempfile.TemporaryFile() as output, contextlib.closing(Listener()) as listener:
             # another process than this one: a crash then costs the run, and this one records it
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "vhbench.launch.worker"],
-                stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(threads),
+                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[listener.descriptor],
+                env={**_environment(threads), **listener.environment},
             )  # fmt: skip
             assert self._process.stdin
             self._process.stdin.write(json.dumps(dict(job)).encode())
@@ -63,18 +69,36 @@ class Task:
             # not wait(): it cannot be called again in the signal handler, which stops the process
             while (code := self._process.poll()) is None:
                 time.sleep(TICK)
-            printed = tail(output)
+            printed, outcome = tail(output), listener.hear()
         sys.stderr.write(printed)
-        if code in (-signal.SIGTERM, -signal.SIGUSR2, worker.INTERRUPTED):
+        if (code in ENDING or outcome.kind == INTERRUPTED) and self._was_told():
             time.sleep(STAY)  # SLURM told every process of the job to end: what becomes of the job it says next
             raise RuntimeError("The run was interrupted; its checkpoint stays.")
-        if code > worker.STOPPED:
-            raise RuntimeError(printed.strip().rpartition("\n")[2])
-        if code == worker.ELSEWHERE:
+        if outcome.kind == STOPPED:
+            raise RuntimeError(outcome.message)
+        if outcome.kind == ELSEWHERE:
             return "another process does or has done this run"
-        if code or not _record(job).exists():
+        if outcome.kind != RECORDED or not _record(job).exists():
             _record_end(job, reason_of(code, printed), printed)
         return "recorded"
+
+    def _listen_to_slurm(self) -> None:
+        """Note when SLURM tells this process to end; what submitit does then it goes on to do."""
+        before = signal.getsignal(signal.SIGTERM)
+
+        def hear(number: int, frame: Any) -> None:
+            self._told = True
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(signal.SIGTERM, hear)
+
+    def _was_told(self) -> bool:
+        """Say whether SLURM has told this process to end; the run's process may have heard of it a moment before."""
+        end = time.monotonic() + WORD
+        while not self._told and time.monotonic() < end:
+            time.sleep(TICK)
+        return self._told
 
     def checkpoint(self, job: Mapping[str, Any], limit: float, threads: int | None) -> Any:
         """Stop the run after its next checkpoint, and return what is to be done in the next turn.

@@ -8,11 +8,10 @@ from pathlib import Path
 from vhbench.errors import VhbenchError
 from vhbench.grid.files import FOLDER as GRIDS
 from vhbench.grid.files import kept_grids
-from vhbench.grid.survey import RUN_FOLDER
 from vhbench.launch import queue
 from vhbench.runs.record import CHECKPOINT, RECORD, read_record
-from vhbench.runs.store import hold_run
-from vhbench.system.files import DAMAGED, TEMPORARY
+from vhbench.runs.store import Store, hold_run
+from vhbench.system.files import DAMAGED, TEMPORARY, leads_out
 from vhbench.system.locks import LOCK
 
 
@@ -26,9 +25,11 @@ def tidy(root: Path) -> list[Path]:
         StoreError: something cannot be removed.
     """
     grids, _ = kept_grids(root)
-    runs = {folder for folder in root.glob("*/*/*") if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir()}
+    runs = Store(root).run_folders()
     removed = []
-    for folder in [*sorted(runs), root / GRIDS]:
+    for folder in [*runs, root / GRIDS]:
+        if leads_out(folder, root):
+            continue
         left = _leftovers(folder)
         if left:
             with hold_run(

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import pkgutil
 import re
 import sys
@@ -21,6 +22,8 @@ from vhbench.errors import UsageError, unknown
 from vhbench.plugins import source
 from vhbench.plugins.launcher import LauncherEntry
 from vhbench.plugins.source import Parameter, annotation_of
+from vhbench.system.files import check_regular, user_path
+from vhbench.system.text import plain
 
 if TYPE_CHECKING:
     from vhbench.method import Method
@@ -32,7 +35,7 @@ BUILT_IN_LAUNCHERS = ("inline", "local", "slurm")
 E = TypeVar("E", "MethodEntry", "ProtocolEntry")
 MANIFEST = ".toml"  # ends the path of a manifest
 COMPOSED = "-to-"  # stands in the name of a protocol that is made of two others
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # methods and protocols name folders
+NAME = re.compile(r"(?!.*\.toml)[A-Za-z0-9][A-Za-z0-9._-]*")  # methods and protocols name folders, never files
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ class Registry:
     """
 
     def __init__(self, plugins: Iterable[Path | str] = ()):
-        self.plugins = tuple({Path(plugin).resolve(): Path(plugin) for plugin in plugins}.values())
+        paths = map(user_path, plugins)
+        self.plugins = tuple({os.path.realpath(path): path for path in paths}.values())
 
     def methods(self) -> list[MethodEntry]:
         """Return every method, built-ins first, by name."""
@@ -139,10 +143,10 @@ class Registry:
             UsageError: unknown, offered twice, or broken.
             DataError: the manifest is faulty.
         """
-        if name.endswith(MANIFEST) and (COMPOSED not in name or Path(name).exists()):
+        if name.endswith(MANIFEST) and (COMPOSED not in name or user_path(name).exists()):
             from vhbench.datasets.manifest_protocol import load_manifest
 
-            return load_manifest(Path(name))
+            return load_manifest(user_path(name))
         found = [e for e in self._protocols if name in (e.name, f"{_short(e.origin)}:{e.name}")]
         if not found and (composed := self.composed(name)):
             return composed
@@ -269,14 +273,13 @@ def _module_files(folder: str) -> list[Path]:
 
 
 def _builtin_methods(path: Path) -> list[MethodEntry]:
-    try:
-        found = source.read_methods(path)
-    except (SyntaxError, ValueError) as error:
-        return [MethodEntry(path.stem, BUILT_IN, source=path, broken=_cause(error))]
     entries = []
-    for item in found:
-        target = f"vhbench.methods.{path.stem}:{item.class_name}"
-        entries += _with_variants(item.name, BUILT_IN, item, path, target)
+    try:
+        for item in source.read_methods(path):
+            target = f"vhbench.methods.{path.stem}:{item.class_name}"
+            entries += _with_variants(item.name, BUILT_IN, item, path, target)
+    except (SyntaxError, ValueError, TypeError) as error:
+        return [MethodEntry(path.stem, BUILT_IN, source=path, broken=_cause(error))]
     return entries
 
 
@@ -287,6 +290,7 @@ def _with_variants(
     summary = item.doc.partition("\n")[0]
     entries = [MethodEntry(name, origin, summary, item.doc, item.reference, item.params, path, target=target)]
     for variant, (text, changed) in item.variants.items():
+        _checked_name(variant)
         params = {
             key: Parameter(key, changed.get(key, parameter.default), parameter.annotation)
             for key, parameter in item.params.items()
@@ -326,8 +330,12 @@ def _plugin_methods(path: Path) -> list[MethodEntry]:
     """
     from vhbench.method import Method
 
-    if not path.is_file():
-        raise UsageError(f"There is no plugin file {path}: --plugin takes a Python file with a vhbench.Method in it.")
+    try:
+        check_regular(path)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        what = f"There is no plugin file {path}" if absent else f"Cannot read the plugin file {path} ({error.strerror})"
+        raise UsageError(f"{what}: --plugin takes a Python file with a vhbench.Method in it.") from error
     name = f"vhbench_plugin_{path.stem}_{abs(hash(path.resolve()))}"
     try:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -393,6 +401,6 @@ def _checked_name(name: Any) -> str:
 
 def _cause(error: BaseException) -> str:
     """Return an error as one line, without a full stop."""
-    text = " ".join(str(error).split()).rstrip(".")
+    text = plain(" ".join(str(error).split())).rstrip(".")
     kind = type(error).__name__
     return text if isinstance(error, UsageError) else f"{kind}: {text}" if text else kind

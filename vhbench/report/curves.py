@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
 from vhbench.runs.record import CURVES, DamagedError, Record
 from vhbench.runs.references import KeptReferences
+from vhbench.runs.stored_scores import read_curves
 from vhbench.scoring import Metric, recorded_metrics
 
 if TYPE_CHECKING:
@@ -85,12 +85,15 @@ def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[K
 def _group_curves(group: Group, choice: Choice) -> list[pd.DataFrame]:
     import pandas as pd
 
-    loaded = [_load(record) for record in group.records]
+    loaded = [read_curves(record) for record in group.records]
     parts = []
     for split in group.spec["splits"]:
         self_match = SELF[choice.convention] if in_database(group.records[0], split) else "keep"
         for by in ("rank", "radius"):
             curves = [curve[split][by][self_match] for curve in loaded]
+            for record, curve in zip(group.records, curves, strict=True):
+                if curve[by] != curves[0][by]:
+                    raise DamagedError(record.folder / CURVES, f"its curve by {by} has other points than other seeds'")
             means = {name: _mean([curve[name] for curve in curves]) for name in ("recall", "precision")}
             facts = {
                 "protocol": group.protocol,
@@ -114,11 +117,3 @@ def _mean(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
     counts = (~np.isnan(values)).sum(axis=0)
     means: np.ndarray = np.nansum(values, axis=0) / np.where(counts, counts, np.nan)
     return means
-
-
-def _load(record: Record) -> dict[str, dict[str, dict[str, dict[str, list[float | None]]]]]:
-    content = record.read_file(CURVES)
-    try:
-        return json.loads(content)  # type: ignore[no-any-return]
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(record.folder / CURVES, "not JSON") from error

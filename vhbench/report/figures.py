@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from vhbench.errors import UsageError
 from vhbench.scoring.names import REFERENCES
 from vhbench.system.files import atomic_write
+from vhbench.system.text import csv_cell, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,18 +34,31 @@ LOOK: dict[Any, Any] = {
     "font.size": 8,
     "svg.hashsalt": "vhbench",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a name is a $
 }  # the salt: the same curves, the same file
 
 
 def _with_look(draw: Callable[P, list[Path]]) -> Callable[P, list[Path]]:
     @functools.wraps(draw)
     def within(*args: P.args, **kwargs: P.kwargs) -> list[Path]:
-        from matplotlib import rc_context
-
-        with rc_context(LOOK):
+        matplotlib = _imported()
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()  # the user's own settings are for the user's own figures
+            matplotlib.rcParams.update(LOOK)
             return draw(*args, **kwargs)
 
     return within
+
+
+def _imported() -> Any:
+    """Import matplotlib; what the environment says of a backend could only keep it from that: none is used here."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return matplotlib
 
 
 def check_path(path: Path) -> None:
@@ -161,7 +176,7 @@ def _finish(axis: Axes, title: str, x: str, y: str) -> None:
 def _title(name: Any, part: pd.DataFrame) -> str:
     protocol, split = name
     title = protocol if split == protocol.partition(" (data ")[0] else f"{protocol}, split {split}"
-    return f"{title} (synthetic features)" if part["synthetic"].any() else str(title)
+    return plain(f"{title} (synthetic features)" if part["synthetic"].any() else title)
 
 
 def _save(figure: Figure, axes: Any, curves: pd.DataFrame, path: Path, note: str) -> list[Path]:
@@ -175,8 +190,18 @@ def _save(figure: Figure, axes: Any, curves: pd.DataFrame, path: Path, note: str
     with atomic_write(path) as file:
         figure.savefig(file, format=ending, dpi=150, metadata=undated)
     with atomic_write(data) as file:
-        file.write(curves.to_csv(index=False).encode())
+        file.write(_harmless(curves).to_csv(index=False).encode())
     return [path, data]
+
+
+def _harmless(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return curves in which no text is a formula."""
+    from pandas.api.types import is_numeric_dtype
+
+    harmless = curves.copy()
+    for name in (name for name in curves if not is_numeric_dtype(curves[name])):
+        harmless[name] = curves[name].map(csv_cell)
+    return harmless
 
 
 def _entries(axis: Axes) -> Iterator[tuple[Any, str]]:

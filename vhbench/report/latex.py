@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from vhbench.report.layout import RowTable, TableCell, TableLine
-
-COMMANDS = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
-    "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$", "§": r"$^{\S}$",
-    "‡": r"$^{\ddagger}$",
-    "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}", "—": r"\textemdash{}", "’": "'", "…": r"\ldots{}",
-}  # fmt: skip
-PLAIN = re.compile(r"[\x20-\x7eÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what pdfLaTeX prints with its default fonts
+from vhbench.system.text import latex as escape
 
 
 def latex(table: RowTable) -> str:
@@ -50,12 +40,6 @@ def latex(table: RowTable) -> str:
             r"\end{table}",
         ]
     )
-
-
-def escape(text: str) -> str:
-    """Return text in which nothing is a LaTeX command."""
-    safe = "".join(COMMANDS.get(c) or (c if PLAIN.match(c) else f"[U+{ord(c):04X}]") for c in text)
-    return safe.replace("--", "-{}-")  # two hyphens would become a dash
 
 
 def _head(table: RowTable) -> list[str]:

@@ -11,6 +11,7 @@ from vhbench.errors import UsageError
 from vhbench.report.beside import differing
 from vhbench.report.rows import Row
 from vhbench.report.significance import ALPHA
+from vhbench.system.text import plain
 
 T = TypeVar("T")
 
@@ -147,11 +148,6 @@ def _table(rows: Sequence[Row]) -> RowTable:
     return RowTable(
         _title(rows[0]), named, tuple(lines), tuple(_notes(rows)), any(rank == 1 for rank in ranks.values())
     )
-
-
-def plain(text: str) -> str:
-    """Return text on one line, without characters that would steer a terminal."""
-    return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in " ".join(text.split()))
 
 
 def _span(numbers: Sequence[int]) -> str:

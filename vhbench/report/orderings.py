@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from vhbench.errors import DataError, UsageError
 from vhbench.report.published import default_folder
 from vhbench.report.rows import Row
+from vhbench.system.files import read_text
 
 COLUMNS = ("better", "worse", "protocol", "bits", "metrics", "source", "note")
 
@@ -131,15 +133,18 @@ def _check(ordering: Ordering, found: dict[tuple[str, str, int, str], Row], prot
 
 
 def _read_file(path: Path) -> list[Ordering]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         if reader.fieldnames != list(COLUMNS):
             raise DataError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}.")
         orderings = []
         for cells in reader:
-            try:
-                bits, metrics = tuple(map(int, cells.pop("bits").split())), tuple(cells.pop("metrics").split())
-                orderings.append(Ordering(bits=bits, metrics=metrics, **cells))
-            except (AttributeError, TypeError, ValueError) as error:
-                raise DataError(f"{path}, line {reader.line_num}: it needs a cell for each of {COLUMNS}.") from error
+            bits, metrics = tuple(map(int, cells.pop("bits").split())), tuple(cells.pop("metrics").split())
+            orderings.append(Ordering(bits=bits, metrics=metrics, **cells))
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text.") from error
+    except (AttributeError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}, line {reader.line_num}: it needs a cell for each of {COLUMNS}.") from error
     return orderings

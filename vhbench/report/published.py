@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from vhbench.errors import DataError
 from vhbench.scoring.names import DENOMINATORS, SELF_MATCHES, TIES
+from vhbench.system.files import read_text
 
 UNKNOWN = "unknown"
 WORDS = {
@@ -132,14 +134,13 @@ def _read_file(path: Path) -> Iterator[PublishedRow]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of every line after the header, which is checked."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            if next(reader, None) != list(COLUMNS):
-                raise DataError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}.")
-            for cells in reader:
-                yield reader.line_num, cells
+        reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+        if next(reader, None) != list(COLUMNS):
+            raise DataError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}.")
+        for cells in reader:
+            yield reader.line_num, cells
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text.") from error
     except csv.Error as error:

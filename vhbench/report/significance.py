@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +13,7 @@ from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.report.rows import Comparison, Row
 from vhbench.runs.groups import Group, score_key
 from vhbench.runs.record import PER_QUERY, Record
+from vhbench.runs.stored_scores import read_per_query
 
 log = logging.getLogger(__name__)
 
@@ -174,14 +173,9 @@ def _values(group: Group, row: Row) -> np.ndarray | None:
 
 
 def _load(record: Record, key: str) -> np.ndarray | None:
-    path = record.folder / PER_QUERY
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if key not in arrays:
-                return None
-            values: np.ndarray = arrays[key].astype(np.float64)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"{path} is missing or damaged ({error}): run it again with --rerun all.") from error
+    path, values = record.folder / PER_QUERY, read_per_query(record, [key]).get(key)
+    if values is None:
+        return None
     mean, recorded = float(np.nanmean(values)) if not np.isnan(values).all() else np.nan, record.scores[key]
     if recorded is None or not abs(mean - recorded) <= MEAN_TOLERANCE:
         raise StoreError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 
 import click
@@ -14,6 +13,7 @@ from tabulate import tabulate
 from vhbench.report.latex import latex
 from vhbench.report.layout import RowTable, TableCell, tables
 from vhbench.report.rows import Row
+from vhbench.system.text import csv_cell, markdown
 
 FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
@@ -22,7 +22,6 @@ COLUMNS = (
     "beside", "warnings", "reference",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
-MARKDOWN = re.compile(r"([\\`*_<>|&~])")
 
 
 def render_rows(rows: Sequence[Row], form: str) -> str:
@@ -63,16 +62,13 @@ def _markdown(table: RowTable) -> str:
     def mean(cell: TableCell) -> str:
         return {1: f"**{cell.text}**", 2: f"<ins>{cell.text}</ins>"}.get(cell.rank, cell.text)
 
-    def escaped(text: str) -> str:
-        return MARKDOWN.sub(r"\\\1", text)
-
     ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
-    notes = [escaped(note) for note in [*table.notes, *ranks]]
+    notes = [markdown(note) for note in [*table.notes, *ranks]]
 
     def thin(text: str) -> str:
         return f"*{text}*"
 
-    return "\n\n".join([f"**{escaped(table.title)}**", _grid(table, "pipe", mean, escaped, thin), *notes])
+    return "\n\n".join([f"**{markdown(table.title)}**", _grid(table, "pipe", mean, markdown, thin), *notes])
 
 
 def _grid(
@@ -120,5 +116,5 @@ def _csv(rows: Sequence[Row]) -> str:
             "source": row.published.source if row.published else None,
             "warnings": "; ".join(row.warnings),
         }
-        writer.writerow({**vars(row), **derived})
+        writer.writerow({name: csv_cell(value) for name, value in {**vars(row), **derived}.items()})
     return buffer.getvalue().rstrip("\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from vhbench.protocol import Relevance, Split
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import Store
-from vhbench.runs.stored_codes import check_data, read_codes
-from vhbench.system.files import atomic_write, write_json
+from vhbench.runs.stored_codes import check_counts, check_data, read_codes
+from vhbench.system.files import atomic_write, read_json, write_json
+from vhbench.system.text import csv_cell
 from vhbench.version import __version__
 
 ABOUT = "about.json"
@@ -106,6 +106,7 @@ def export_run(
     _check_folder(folder, record)
     codes = {name: np.packbits(array, axis=1, bitorder="little") for name, array in read_codes(record).items()}
     splits = _splits(record, registry, protocol, data, say)
+    check_counts(record, codes, [*splits.values()])
     faiss = _faiss(say)
     written = []
     for name, array in codes.items():
@@ -127,9 +128,11 @@ def export_run(
 def _check_folder(folder: Path, record: Record) -> None:
     """Raise UsageError where another run was exported: its labels could stay beside these codes."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = read_json(folder / ABOUT)
+    except FileNotFoundError:
         return
+    except (OSError, ValueError):
+        about = None
     if not isinstance(about, dict) or about.get("run") != record.data["id"]:
         raise UsageError(f"{folder} holds the export of another run ({folder / ABOUT}): choose another folder.")
 
@@ -177,7 +180,7 @@ def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["row", "labels", *(["classes"] if named else [])])
     for number, classes in enumerate(rows):
-        names = ["; ".join(named[c] for c in classes)] if named else []
+        names = [csv_cell("; ".join(named[c] for c in classes))] if named else []
         writer.writerow([number, " ".join(map(str, classes)), *names])
     files = {
         f"{role}-labels.npy": ("labels", _npy(labels)),

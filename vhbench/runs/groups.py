@@ -128,7 +128,7 @@ def _labels(records: Sequence[Record]) -> list[str]:
 def _label(record: Record, also: Sequence[str] = ()) -> str:
     """Return the method's name with everything that is not its default, and some hyper-parameters besides."""
     values = {**record.data["changed"], **{name: record.spec["params"].get(name) for name in also}}
-    differences = [f"{name}={value}" for name, value in values.items()]
+    differences = [f"{_shown(name)}={_shown(value)}" for name, value in values.items()]
     if record.data["budget"] != "paper":
         differences.append(record.data["budget"])
     if record.spec["precision"] != "float32":
@@ -137,6 +137,12 @@ def _label(record: Record, also: Sequence[str] = ()) -> str:
         differences.append(f"normalize {record.spec['normalize']}")
     method = str(record.spec["method"])
     return f"{method} [{', '.join(differences)}]" if differences else method
+
+
+def _shown(value: Any) -> str:
+    """Return a hyper-parameter's name or value as text on one line; other values give other texts."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)
 
 
 def _check_names(done: Sequence[Record], choice: Choice) -> None:

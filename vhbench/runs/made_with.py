@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vhbench.system.text import shell
 
 ENTRY = "made_with"
 
@@ -39,7 +40,7 @@ class MadeWith:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> MadeWith:
-        """Return what a record says; whatever is not of its form, or cannot be printed, counts as not said."""
+        """Return what a record says; whatever is not of its form counts as not said."""
         entry = record.get(ENTRY)
         entry = entry if isinstance(entry, dict) else {}
         plugins = entry.get("plugins")
@@ -58,11 +59,11 @@ class MadeWith:
         """Return the options, quoted for a shell, that name all this again; empty where there is nothing to say."""
         pairs = [("--protocol", self.protocol)] * protocol + [("--data", self.data)] * data
         pairs += [("--plugin", plugin) for plugin in self.plugins] * plugins
-        return shlex.join(word for option, value in pairs if value for word in (option, value))
+        return " ".join(f"{option} {shell(value)}" for option, value in pairs if value)
 
 
 NOTHING = MadeWith()
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value.isprintable() else ""
+    return value if isinstance(value, str) else ""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from vhbench.errors import StoreError
+from vhbench.runs.form import FormError, check_record
+from vhbench.runs.made_with import ENTRY
 from vhbench.runs.spec import digest_of
-from vhbench.system.files import read_error, sha256_of
+from vhbench.system.arrays import read_npz
+from vhbench.system.files import (
+    LARGEST,
+    LARGEST_TEXT,
+    NotAFileError,
+    check_regular,
+    parse_json,
+    read_bytes,
+    read_error,
+    sha256_of,
+)
+from vhbench.system.text import plain
 
 SCHEMA = "vhbench.run/2"
 # the files of a run's folder
@@ -29,21 +37,6 @@ TRACEBACK = "traceback.txt"
 TRAIN_LOG = "train.jsonl"
 CHECKPOINT = "checkpoint"  # a folder
 DERIVED = (PER_QUERY, CURVES)
-STATUSES = ("done", "failed", "skipped")
-
-# a record without these entries, of these types, is not one
-ENTRIES: dict[str, Any] = {"id": str, "spec": dict, "status": str, "reason": (str, NoneType), "method": dict}
-DONE_ENTRIES: dict[str, Any] = {
-    "scores": dict, "queries": dict, "budget": str, "changed": dict, "synthetic": bool, "timing": dict,
-    "environment": dict,
-}  # fmt: skip
-SPEC_ENTRIES: dict[str, Any] = {
-    "method": str, "params": dict, "bits": int, "seed": int, "budget": dict, "precision": str, "protocol": str,
-    "version": int, "splits": dict,
-}  # fmt: skip
-PARTS = {"train", "query", "database", "relevance"}
-FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plain name, which leads nowhere else
-METRIC = re.compile(r"(.+/)?[a-z]+(@r?[0-9]+)?(\[.*\])?")
 
 
 class DamagedError(StoreError):
@@ -106,7 +99,9 @@ class Record:
         """
         path = self.folder / name
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, links=False)
+        except NotAFileError as error:
+            raise DamagedError(path, str(error.strerror)) from error
         except FileNotFoundError as error:
             advice = "`vhbench rescore` makes it anew" if name in DERIVED else "run it again with --rerun all"
             raise StoreError(f"{path} is missing: {advice}.") from error
@@ -116,14 +111,19 @@ class Record:
             raise DamagedError(path, "its sha256 is not the one in run.json")
         return content
 
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Return the arrays of an `.npz` file that was written with the record; errors as for `read_file`."""
+    def arrays(self, name: str, only: Collection[str] | None = None, limit: int = LARGEST) -> dict[str, np.ndarray]:
+        """Return the arrays of an `.npz` file that was written with the record; errors as for `read_file`.
+
+        Args:
+            name: of the file.
+            only: names of arrays, those that are there; None: all.
+            limit: the most bytes that they may have.
+        """
         content = self.read_file(name)
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return dict(file)
-        except Exception as error:  # what numpy's and zipfile's parsers trip over has many types
-            raise DamagedError(self.folder / name, "no .npz file of plain arrays") from error
+            return read_npz(content, only, limit=limit)
+        except ValueError as error:
+            raise DamagedError(self.folder / name, str(error)) from error
 
     def check_digests(self) -> None:
         """Raise DamagedError if a file is damaged that the run's codes cannot give again, the codes above all."""
@@ -142,51 +142,70 @@ class Record:
         Raises:
             StoreError: a file cannot be read.
         """
-        sizes, found = self.data.get("sizes", {}), []
-        for name, digest in self.digests.items():
+        found = []
+        for name in self.digests:
             path = self.folder / name
             try:
-                size = path.stat().st_size
-                if (read or size != sizes.get(name, size)) and sha256_of(path) != digest:
-                    found.append(DamagedError(path, "its sha256 is not the one in run.json"))
+                what = self._fault(path, read)
+            except NotAFileError as error:
+                what = str(error.strerror)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise read_error(path, error) from error
+            if what:
+                found.append(DamagedError(path, what))
         return found
+
+    def _fault(self, path: Path, read: bool) -> str:
+        """Say what is wrong with a file that was written with the record; empty: nothing."""
+        check_regular(path, links=False)
+        size = path.stat().st_size
+        if size > LARGEST:  # not to be read, whatever the record says
+            return f"it has {size} bytes, and such a file at most {LARGEST}"
+        as_written = not read and size == self.data.get("sizes", {}).get(path.name, size)
+        return (
+            "" if as_written or sha256_of(path) == self.digests[path.name] else f"its sha256 is not the one in {RECORD}"
+        )
 
 
 def read_record(path: Path) -> Record:
     """Read one `run.json`.
 
     Raises:
-        DamagedError: it is not JSON, lacks something that every record has, or its id is not its specification's.
+        DamagedError: it is no regular file, not JSON or not of a record's form, or its id is not its specification's.
         FileNotFoundError, NotADirectoryError: there is none.
         StoreError: it cannot be read, or is of a schema that this version does not know.
     """
     try:
-        text = path.read_bytes()
+        content = read_bytes(path, links=False, limit=LARGEST_TEXT)
     except (FileNotFoundError, NotADirectoryError):
         raise
+    except NotAFileError as error:
+        raise DamagedError(path, str(error.strerror)) from error
     except OSError as error:
         raise read_error(path, error) from error
     try:
-        data = json.loads(text.decode("utf-8"), parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(path, "not JSON" if text.strip(b"\0") else "empty") from error
-    if isinstance(data, dict):
-        data = migrate(data)
-        if data.get("schema", SCHEMA) != SCHEMA:
-            readable = " and ".join(map(repr, [*MIGRATIONS, SCHEMA]))
-            raise StoreError(
-                f"{path} has schema {data['schema']!r}; this vhbench reads {readable}: use the version that wrote it, "
-                "or move the folder away and run again."
-            )
-    if not _is_record(data):
+        data = parse_json(content)
+    except ValueError as error:
+        raise DamagedError(path, str(error) if content.strip(b"\0") else "empty") from error
+    if not isinstance(data, dict) or not isinstance(data.get("schema"), str):
         raise DamagedError(path, "not a run record")
-    if data["id"] != _digest_of(data["spec"]):
+    data = migrate(data)
+    if data["schema"] != SCHEMA:
+        readable = " and ".join(map(repr, [*MIGRATIONS, SCHEMA]))
+        raise StoreError(
+            f"{path} has schema {data['schema']!r}; this vhbench reads {readable}: use the version that wrote it, "
+            "or move the folder away and run again."
+        )
+    try:
+        check_record(data)
+    except FormError as error:
+        raise DamagedError(path, f"not a run record: {error}") from error
+    if data["id"] != digest_of(data["spec"]):
         raise DamagedError(path, "its id is not the sha256 of its specification")
-    return Record(path.parent, data)
+    as_it_is = ("spec", ENTRY)  # the run's identity, and paths: both are shown by what quotes them
+    return Record(path.parent, {name: x if name in as_it_is else _printable(x) for name, x in data.items()})
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:
@@ -207,59 +226,12 @@ MIGRATIONS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"vhbench
 `tests/old_records` keeps records of each schema as the version that wrote them left them."""
 
 
-def _digest_of(spec: Mapping[str, Any]) -> str | None:
-    try:
-        return digest_of(spec)
-    except (ValueError, RecursionError):  # a number too large for JSON, or a depth that could just be read
-        return None
-
-
-def refuse_constant(constant: str) -> None:
-    """Refuse NaN and infinity, which JSON has not: `parse_constant` of `json.loads`."""
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _is_record(data: Any) -> bool:
-    if not (isinstance(data, dict) and "schema" in data and _has(data, ENTRIES) and _has(data["spec"], SPEC_ENTRIES)):
-        return False
-    files, sizes = data.get("files", {}), data.get("sizes", {})
-    splits = data["spec"]["splits"].values()
-    if not (_maps_names(files, str) and _maps_names(sizes, int) and isinstance(data["method"].get("fingerprint"), str)):
-        return False
-    if not all(isinstance(parts, dict) and parts.keys() <= PARTS for parts in splits):
-        return False
-    if not all(isinstance(digest, str) for parts in splits for digest in parts.values()):
-        return False
-    if data["status"] == "done":
-        return _has(data, DONE_ENTRIES) and _has_scores(data)
-    return data["status"] in STATUSES and bool(data["reason"])
-
-
-def _has(data: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
-    return all(
-        name in data and isinstance(data[name], kind) and (kind is not int or not isinstance(data[name], bool))
-        for name, kind in entries.items()
-    )
-
-
-def _maps_names(data: Any, kind: type) -> bool:
-    """Say whether an entry maps file names to values of a type."""
-    return isinstance(data, dict) and all(
-        isinstance(value, kind) and FILE.fullmatch(name) for name, value in data.items()
-    )
-
-
-def _has_scores(data: Mapping[str, Any]) -> bool:
-    queries = [data["queries"].get(split) for split in data["spec"]["splits"]]
-    return (
-        all(METRIC.fullmatch(name) for name in data["scores"])
-        and all(value is None or is_number(value) for value in data["scores"].values())
-        and bool(queries)
-        and all(isinstance(counts, dict) and is_number(counts.get("scored")) for counts in queries)
-        and isinstance(data["environment"].get("finished"), str)
-    )
-
-
-def is_number(value: Any) -> bool:
-    """Say whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _printable(value: Any) -> Any:
+    """Return a value with all text in it made plain: it may come from other people, and goes to terminals and pages."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_printable(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_printable(name): _printable(inner) for name, inner in value.items()}
+    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 from vhbench.errors import StoreError
 from vhbench.protocol import Protocol, Split
-from vhbench.runs.record import METRIC, PARTS, is_number, refuse_constant
+from vhbench.runs.form import METRIC, PARTS, is_number
 from vhbench.runs.spec import digest_of
+from vhbench.runs.store import check_inside
 from vhbench.scoring.names import REFERENCES
-from vhbench.system.files import read_error, write_json
+from vhbench.system.files import NotAFileError, read_error, read_json, write_json
 from vhbench.system.locks import hold
+from vhbench.system.text import plain
 from vhbench.version import __version__
 
 SCHEMA = "vhbench.references/1"
@@ -74,6 +75,7 @@ def keep_references(
     written = []
     for split in splits:
         path = _path(root, protocol.name, split, ks)
+        check_inside(path.parent, root)
         if _is_kept(path):
             continue
         with hold(path.with_suffix("")) as held:
@@ -92,9 +94,10 @@ def read_references(root: Path) -> tuple[list[KeptReferences], list[str]]:
         return [], [str(read_error(root, error))]
     for path in paths:
         try:
+            check_inside(path.parent, root)
             found.append(_read(path))
         except StoreError as error:
-            problems.append(str(error))
+            problems.append(plain(error))
     return found, problems
 
 
@@ -148,12 +151,12 @@ def _read(path: Path) -> KeptReferences:
         StoreError: it cannot be read, or is not what was written.
     """
     try:
-        data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=refuse_constant)
+        data = read_json(path)
         sound = _is_sound(data)
+    except (ValueError, NotAFileError):
+        sound = False
     except OSError as error:
         raise read_error(path, error) from error
-    except (ValueError, RecursionError):
-        sound = False
     if not sound:
         raise StoreError(
             f"{path} is damaged or of another version: remove it; `vhbench rescore`, or the next run on its protocol, "
@@ -172,7 +175,7 @@ def _is_sound(data: Any) -> bool:
         return False
     tables = [data["values"].get(name) for name in REFERENCES]
     return (
-        data["digests"].keys() == PARTS
+        data["digests"].keys() == {*PARTS}
         and all(isinstance(digest, str) for digest in data["digests"].values())
         and all(isinstance(k, int) for k in data["ks"])
         and data["queries"].keys() == {"cosine", "total"}

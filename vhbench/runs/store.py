@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +34,7 @@ from vhbench.system.files import (
     DAMAGED,
     aside_name,
     atomic_write,
+    leads_out,
     make_folder,
     read_error,
     set_aside,
@@ -41,7 +44,9 @@ from vhbench.system.files import (
     write_json,
 )
 from vhbench.system.locks import hold, is_held
+from vhbench.system.text import plain
 
+RUN_FOLDER = re.compile(r"\d+b-s\d+-[0-9a-f]{8}")  # the name of a run's folder, as `RunSpec.folder` makes it
 ARTEFACTS = (CODES, PER_QUERY, CURVES, TRACEBACK)
 
 log = logging.getLogger(__name__)
@@ -80,6 +85,7 @@ class Store:
             StoreError: the record cannot be read or belongs to another run.
         """
         path = self.path(spec) / RECORD
+        check_inside(path.parent, self.root)
         try:
             record = read_record(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -105,6 +111,11 @@ class Store:
             if not self.is_claimed(spec):
                 log.warning("%s", error)
 
+    def run_folders(self) -> list[Path]:
+        """Return the folders of all runs, with a record or without, in order; those that a link leads to are none."""
+        found = (path for path in self.root.glob("*/*/*") if RUN_FOLDER.fullmatch(path.name) and path.is_dir())
+        return sorted(path for path in found if not leads_out(path, self.root))
+
     def records(self) -> tuple[list[Record], list[str]]:
         """Return every sound record, in order of their folders, and a sentence for each damaged file.
 
@@ -113,11 +124,12 @@ class Store:
         """
         found, problems = [], []
         try:
-            paths = sorted(self.root.glob(f"*/*/*/{RECORD}"))
+            paths = sorted(path for folder in self.root.glob("*/*/*") if os.path.lexists(path := folder / RECORD))
         except OSError as error:
             raise read_error(self.root, error) from error
         for path in paths:
             try:
+                check_inside(path.parent, self.root)
                 record = read_record(path)
                 damage = record.damage(read=False)
             except FileNotFoundError:  # it is being done again
@@ -125,12 +137,12 @@ class Store:
             except DamagedError as error:
                 damage = [error]
             except StoreError as error:
-                problems.append(str(error))
+                problems.append(plain(error))
                 continue
             if all(error.derived for error in damage):
                 found.append(record)
             if not is_held(path.parent):  # else they are just being written anew
-                problems += map(str, damage)
+                problems += map(plain, damage)
         return found, problems
 
     @contextlib.contextmanager
@@ -142,12 +154,22 @@ class Store:
         Raises:
             StoreError: the folder cannot be written or locked.
         """
+        check_inside(self.path(spec), self.root)
         with hold_run(self.path(spec)) as folder:
             yield folder
 
     def is_claimed(self, spec: RunSpec) -> bool:
         """Say whether a living process works on the run."""
         return is_held(self.path(spec))
+
+
+def check_inside(folder: Path, root: Path) -> None:
+    """Raise StoreError where a link leads out of a results folder: what came with it may not say what is written."""
+    if leads_out(folder, root):
+        raise StoreError(
+            f"{folder} leads out of {root} by a symbolic link: put the folder itself in the link's place, or name the "
+            "one that the link leads to by --out."
+        )
 
 
 @contextlib.contextmanager
@@ -225,7 +247,7 @@ class RunFolder:
 
     def _write_files(self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> list[str]:
         """Write what stands beside the record, remove what another status left there, and return the names."""
-        contents = {name: text.encode() for name, text in texts.items()}
+        contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
         for name, content in arrays.items():
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from vhbench.codes import unpack
 from vhbench.errors import DataError, StoreError
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.record import CODES, DamagedError, Record
+from vhbench.system.files import LARGEST
 
+LARGEST_PACKED = LARGEST // 4  # bytes; unpacked, codes take eight times as much
 WORDS = {"query": "query videos", "database": "database videos", "relevance": "labels"}
 
 
@@ -25,8 +27,8 @@ def read_codes(record: Record) -> dict[str, np.ndarray]:
     """
     if record.status != "done" or CODES not in record.digests:
         raise StoreError(f"{record.folder} has no codes: the run is {record.status}.")
-    packed = record.arrays(CODES)
     names = [f"{split}/{role}" for split in record.spec["splits"] for role in ("query", "database")]
+    packed = record.arrays(CODES, names, LARGEST_PACKED)
     try:
         return {name: unpack(packed[name], record.spec["bits"]) for name in names}
     except (KeyError, ValueError) as error:
@@ -66,12 +68,22 @@ def codes_by_part(record: Record, splits: Sequence[Split]) -> dict[str, np.ndarr
         StoreError: as `read_codes`, also where there are not as many codes as videos.
     """
     stored = read_codes(record)
-    codes = {}
+    check_counts(record, stored, splits)
+    parts = [(split, role) for split in splits for role in ("query", "database")]
+    return {getattr(split, role).digest: stored[f"{split.name}/{role}"] for split, role in parts}
+
+
+def check_counts(record: Record, codes: Mapping[str, np.ndarray], splits: Sequence[Split]) -> None:
+    """Raise DamagedError unless there are as many codes as videos.
+
+    Args:
+        record: the run.
+        codes: as `read_codes` returns them.
+        splits: the run's, opened.
+    """
     for split in splits:
         for role, part in (("query", split.query), ("database", split.database)):
-            found = stored[f"{split.name}/{role}"]
-            if len(found) != len(part.videos):
-                what = f"{len(found)} {role} codes for {len(part.videos)} videos of {split.name}"
+            count = len(codes[f"{split.name}/{role}"])
+            if count != len(part.videos):
+                what = f"{count} {role} codes for {len(part.videos)} videos of {split.name}"
                 raise DamagedError(record.folder / CODES, what)
-            codes[part.digest] = found
-    return codes

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 from vhbench.method import Epoch
+from vhbench.runs.form import MOST
 from vhbench.runs.record import TRAIN_LOG
-from vhbench.system.files import atomic_write, set_aside
+from vhbench.system.files import (
+    LARGEST_TEXT,
+    NotAFileError,
+    atomic_write,
+    parse_json,
+    read_bytes,
+    read_error,
+    set_aside,
+)
+from vhbench.system.text import plain
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +38,21 @@ def log_epoch(folder: Path, epoch: Epoch) -> None:
         StoreError: it cannot be written.
     """
     path = folder / TRAIN_LOG
-    lines, damaged = _lines(folder) if epoch.number > 1 else ({}, False)
-    if damaged:
-        log.warning("%s is damaged: set aside as %s", path, set_aside(path).name)
+    try:
+        lines, fault = _lines(folder) if epoch.number > 1 else ({}, "")
+    except OSError as error:
+        raise read_error(path, error) from error
+    if fault:
+        log.warning("%s is damaged (%s): set aside as %s", path, fault, set_aside(path).name)
     kept = [line for number, line in lines.items() if number < epoch.number]
-    new = {"epoch": epoch.number, "loss": epoch.loss, **epoch.parts, "seconds": round(epoch.seconds, 3)}
+    numbers = {"loss": epoch.loss, **epoch.parts, "seconds": round(epoch.seconds, 3)}
+    new = {"epoch": epoch.number, **{name: x if math.isfinite(x) else None for name, x in numbers.items()}}
     with atomic_write(path) as file:
         file.write("".join(f"{json.dumps(line)}\n" for line in [*kept, new]).encode())
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a run, in order: "epoch", "loss", the terms of the loss, "seconds".
+    """Return the epochs of a run, in order: "epoch", "loss", the terms of the loss, "seconds"; None: not finite.
 
     Args:
         folder: the run's; one without a log gives [].
@@ -46,9 +61,9 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         ValueError: the log is damaged.
         OSError: it cannot be read.
     """
-    lines, damaged = _lines(folder)
-    if damaged:
-        raise ValueError(f"{folder / TRAIN_LOG} is damaged")
+    lines, fault = _lines(folder)
+    if fault:
+        raise ValueError(f"{folder / TRAIN_LOG} is damaged ({fault})")
     return [*lines.values()]
 
 
@@ -68,27 +83,37 @@ def last_epoch(folder: Path, total: int | None) -> Epoch | None:
         return None
     if not lines:
         return None
-    number, loss, seconds = (lines[-1][name] for name in ("epoch", "loss", "seconds"))
+    number = lines[-1]["epoch"]
+    loss, seconds = (math.nan if (value := lines[-1][name]) is None else value for name in ("loss", "seconds"))
     return Epoch(number, max(number, total) if total else 0, loss, {}, seconds)
 
 
-def _lines(folder: Path) -> tuple[dict[int, dict[str, Any]], bool]:
-    """Return the sound lines by epoch, and whether there are others."""
+def _lines(folder: Path) -> tuple[dict[int, dict[str, Any]], str]:
+    """Return the sound lines by epoch, and what is wrong with the log; empty where nothing is."""
     try:
-        texts = (folder / TRAIN_LOG).read_bytes().decode(errors="replace").splitlines()
+        content = read_bytes(folder / TRAIN_LOG, links=False, limit=LARGEST_TEXT)
     except (FileNotFoundError, NotADirectoryError):
-        return {}, False
-    lines = [line for text in texts if (line := _line(text)) is not None]
-    return {line["epoch"]: line for line in lines}, len(lines) < len(texts)
+        return {}, ""
+    except NotAFileError as error:
+        return {}, str(error.strerror)
+    lines, fault = {}, ""
+    for number, text in enumerate(content.splitlines(), 1):
+        try:
+            line = _line(text)
+        except ValueError:
+            fault = fault or f"line {number} is none of a training log"
+        else:
+            lines[line["epoch"]] = line
+    return lines, fault
 
 
-def _line(text: str) -> dict[str, Any] | None:
-    """Return what a line says of an epoch, or None if it is not what `log_epoch` writes."""
-    try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _line(text: bytes) -> dict[str, Any]:
+    """Return what a line says of an epoch; raise ValueError if it is not what `log_epoch` writes."""
+    line = parse_json(text, constant=lambda _: None)
     if not isinstance(line, dict) or not {"epoch", "loss", "seconds"} <= line.keys():
-        return None
-    numbers = all(isinstance(value, int | float) for value in line.values())  # infinity too
-    return line if numbers and type(line["epoch"]) is int else None
+        raise ValueError
+    if type(line["epoch"]) is not int or not 0 < line["epoch"] <= MOST:
+        raise ValueError
+    if not all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in line.values()):
+        raise ValueError
+    return {plain(name): x for name, x in line.items()}

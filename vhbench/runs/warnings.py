@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vhbench.codes import faults
-from vhbench.runs.record import Record, is_number
+from vhbench.runs.form import is_number
+from vhbench.runs.record import Record
 
 FEW_STEPS = 300
 """Adam moves a weight by about its learning rate a step at most (Kingma & Ba 2015, Sec. 2.1): at the field's rates of

@@ -58,6 +58,16 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
+def user_name(number: int) -> str:
+    """Return a user's name, or "user N" where the system does not know it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
 def reset_peak_memory(device: str) -> None:
     """Start measuring peak memory anew: resident memory on Linux, and a GPU's where the device is one.
 

@@ -16,6 +16,7 @@ from vhbench.system.files import TEMPORARY, make_folder, write_error
 LOCK = ".lock"  # the file that stands for its folder
 TRIES, PAUSE = 5, 0.02  # seconds
 HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what `flock` says of a lock that another process holds
+CLEAR = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link is followed, no pipe is waited for
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # what it says on a file system that has none
 
 
@@ -67,7 +68,7 @@ def hold(folder: Path) -> Iterator[bool]:
 def is_held(folder: Path) -> bool:
     """Say whether a living process holds a folder's lock."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | CLEAR)
     except OSError:
         return False
     try:
@@ -100,7 +101,7 @@ def _try(path: Path) -> int | None:
     for _ in range(TRIES):
         try:
             make_folder(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | CLEAR, 0o666)
         except FileNotFoundError:  # the owner before us has just removed the empty folder
             continue
         try:

@@ -100,7 +100,7 @@ def codes_do_not_depend_on_the_other_videos(subject: Subject) -> None:
     method, videos, whole = subject.fitted.method, subject.videos, np.asarray(subject.codes)
     bounds = [0, 1, 3, 10, 50, len(videos)]
     groups = [videos.subset(np.arange(*pair)) for pair in itertools.pairwise(bounds)]
-    codes = np.concatenate([method.encode(group) for group in groups])
+    codes = np.concatenate([np.array(method.encode(group)) for group in groups])
     _require(
         _differing(codes, whole) <= whole.size // ROUNDING,
         "a video's code changes with the videos encoded beside it: use what `fit` learnt (means, thresholds, running "
@@ -133,6 +133,20 @@ def encode_is_pure(subject: Subject) -> None:
     )
 
 
+def codes_are_not_overwritten(subject: Subject) -> None:
+    """What `encode` has returned stays as it is when it encodes other videos."""
+    method, videos = subject.fitted.method, subject.videos
+    half = len(videos) // 2
+    first = method.encode(videos.subset(np.arange(half)))
+    before = np.array(first)
+    second = method.encode(videos.subset(np.arange(half, 2 * half)))
+    _require(
+        _differing(first, before) == 0 and not np.shares_memory(np.asarray(first), np.asarray(second)),
+        "`encode` returns an array that it uses again, so that a second call overwrites the codes of the first: return "
+        "a new array each time, e.g. a copy",
+    )
+
+
 def encodes_one_video(subject: Subject) -> None:
     """One video can be encoded by itself."""
     codes = np.asarray(subject.fitted.method.encode(subject.videos.subset(np.array([0]))))
@@ -148,7 +162,7 @@ def encodes_no_videos(subject: Subject) -> None:
 def same_seed_gives_same_codes(subject: Subject) -> None:
     """Two fits with one seed give the same codes."""
     first, second = subject.short, subject.fit(8, 1)
-    codes = np.asarray(first.method.encode(subject.videos))
+    codes = np.array(first.method.encode(subject.videos))
     _require(
         _differing(second.method.encode(subject.videos), codes) == 0,
         "two fits with the same seed give different codes: draw all randomness from ctx.rng(stream), or seed torch "
@@ -273,7 +287,7 @@ def nested_codes_are_prefixes(subject: Subject) -> None:
     """Where `nested` is true, a code's first bits are the code of as many bits."""
     if not subject.make(BITS).nested:
         return
-    short = np.asarray(subject.short.method.encode(subject.videos))
+    short = np.array(subject.short.method.encode(subject.videos))
     codes = np.asarray(subject.fit(BITS, 1).method.encode(subject.videos))
     _require(
         _differing(codes[:, : short.shape[1]], short) <= short.size // ROUNDING,
@@ -314,6 +328,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             codes_do_not_depend_on_the_other_videos,
             codes_do_not_depend_on_the_order,
             encode_is_pure,
+            codes_are_not_overwritten,
             encodes_one_video,
             encodes_no_videos,
             same_seed_gives_same_codes,

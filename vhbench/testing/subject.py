@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +115,7 @@ class Subject:
 
     @cached_property
     def _codes(self) -> np.ndarray | Exception:
-        return attempt(lambda: self.fitted.method.encode(self.videos))
+        return attempt(lambda: copy.copy(self.fitted.method.encode(self.videos)))  # it may use an array again
 
 
 def attempt(work: Callable[[], T]) -> T | Exception:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,20 @@ class Leaves(FakeMethod):
 
     def fit(self, train, ctx):
         os._exit(0)
+
+
+class Exits(FakeMethod):
+    """It ends the process with an exit code, as a library or a method may with any."""
+
+    name = "exits"
+    variants: ClassVar = {f"exits-{code}": ("The same with this one", {"code": code}) for code in (63, 65, 66, 130)}
+
+    def __init__(self, bits, *, epochs=2, spread=1.0, code=255):
+        super().__init__(bits, epochs=epochs, spread=spread)
+        self.code = code
+
+    def fit(self, train, ctx):
+        os._exit(self.code)
 
 
 class Talks(FakeMethod):

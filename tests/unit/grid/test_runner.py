@@ -40,6 +40,50 @@ def test_scores_are_those_of_evaluate_for_every_split(store):
     }  # fmt: skip
 
 
+class UsesABufferAgain(FakeMethod):
+    """Returns the same memory each time."""
+
+    buffer = np.empty((60, 16), dtype=bool)
+
+    def encode(self, videos):
+        codes = super().encode(videos)
+        self.buffer[: len(codes)] = codes
+        return self.buffer[: len(codes)]
+
+
+class BoolsOfAnyByte(FakeMethod):
+    """Returns bools that NumPy made by a view: a true one may be any byte but 0."""
+
+    def encode(self, videos):
+        codes = super().encode(videos).astype(np.uint8)
+        return (codes * np.arange(2, 18, dtype=np.uint8)).view(bool)
+
+
+class ColumnsOfAMap(FakeMethod):
+    """Returns a view of other strides, and of a subclass."""
+
+    def encode(self, videos):
+        return np.asfortranarray(super().encode(videos)).view(np.recarray)
+
+
+@pytest.mark.parametrize("method", [UsesABufferAgain, BoolsOfAnyByte, ColumnsOfAMap])
+def test_codes_are_what_the_method_returned_whatever_it_does_with_the_array_later(store, method):
+    right = do(FakeMethod, store)
+    record = do(type("Same", (method,), {"name": "same"}), store)
+    assert record.scores == right.scores and record.data["audit"] == right.data["audit"]
+    for name, codes in right.arrays("codes.npz").items():
+        assert np.array_equal(record.arrays("codes.npz")[name], codes)
+
+
+def test_codes_that_are_masked_are_no_codes(store):
+    class Masks(FakeMethod):
+        def encode(self, videos):
+            codes = super().encode(videos)
+            return np.ma.masked_array(codes, codes)
+
+    assert "returned codes some bits of which are masked" in do(Masks, store).data["reason"]
+
+
 def test_the_record_says_how_many_numbers_were_learnt(store):
     assert do(FakeMethod, store).data["learnt_numbers"] == 20 + 20 * 16  # mean and directions
 
@@ -142,6 +186,9 @@ class Fails(FakeMethod):
         (SystemExit(3), "SystemExit: 3"),
         (UsageError("A sentence."), "A sentence."),
         (torch.OutOfMemoryError("too much"), "OutOfMemoryError: too much"),
+        (MemoryError(), "There was not enough memory."),
+        (MemoryError("Unable to allocate 1 TiB"), "There was not enough memory: Unable to allocate 1 TiB"),
+        (ValueError("\x1b[31mred\x1b[0m \x07\udcff"), "ValueError: red [U+0007][U+DCFF]"),
     ],
 )
 def test_a_failure_is_recorded_with_one_line(store, error, reason):

@@ -140,10 +140,10 @@ def test_a_metric_that_is_not_recorded_query_by_query_is_named(write, found, cap
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda path: path.unlink(), "missing or damaged"),
-        (lambda path: path.write_bytes(b""), "missing or damaged"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-30]), "missing or damaged"),
-        (lambda path: path.write_text("not an archive"), "missing or damaged"),
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b""), "is damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-30]), "is damaged"),
+        (lambda path: path.write_text("not an archive"), "is damaged"),
         (lambda path: np.savez(path, **{MAP: np.full(N, 0.9, np.float32)}), "does not belong to its run.json"),
     ],
 )

@@ -276,14 +276,11 @@ def test_a_file_system_without_locks_is_an_error_and_not_another_process(store, 
 
 def test_a_file_that_the_server_has_lost_is_an_error_and_no_missing_record(store, monkeypatch):
     publish(store)
-    read_bytes = Path.read_bytes
 
-    def stale(path):
-        if path.name == RECORD:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return read_bytes(path)
+    def stale(path, **options):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr(Path, "read_bytes", stale)
+    monkeypatch.setattr("vhbench.runs.record.read_bytes", stale)
     with pytest.raises(StoreError, match=r"run\.json: the file server has lost track of it \(Stale file handle\)"):
         store.read(SPEC)
 

@@ -193,7 +193,7 @@ def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[
 def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, Any]:
     """Return what does not depend on a split: name, training and cost; and the curves, which one file holds."""
     data = [record.data for record in group.records]
-    memory = [record.get("memory", {}) for record in data]
+    memory = [record.get("memory") or {} for record in data]
     return {
         "protocol": group.protocol,
         "label": group.label,
@@ -230,9 +230,8 @@ def _curves(group: Group, lacking: list[str]) -> dict[str, Any]:
                 kept = part.iloc[_thinned(len(part), CURVE_POINTS)] if by == "rank" else part
                 columns = {name: [_short(x, 4) for x in kept[name]] for name in ("recall", "precision")}
                 found.setdefault(str(split), {}).setdefault(by, {})[own] = {"at": kept["at"].tolist(), **columns}
-    except (StoreError, KeyError, TypeError) as error:
-        text = str(error) if isinstance(error, StoreError) else f"{group.records[0].folder / 'curves.json'} is damaged."
-        lacking.append(f"No precision-recall curves of {group.label}, {group.spec['bits']} bits: {text}")
+    except StoreError as error:
+        lacking.append(f"No precision-recall curves of {group.label}, {group.spec['bits']} bits: {error}")
         return {}
     return found
 
@@ -285,7 +284,7 @@ def _run(record: Record, state: str, environments: list[Any], beside: Path) -> d
         "finished": data.get("environment", {}).get("finished"),
         "gain": data.get("in_domain", {}).get("gain"),
         "environment": environments.index(environment),
-        "link": quote(Path(os.path.relpath((record.folder / RECORD).resolve(), beside)).as_posix()),
+        "link": quote(os.fsencode(Path(os.path.relpath((record.folder / RECORD).resolve(), beside)).as_posix())),
     }
 
 

@@ -17,7 +17,8 @@ from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Relevance, Split
 from vhbench.runs.groups import Group, in_database
 from vhbench.runs.record import PER_QUERY, Record
-from vhbench.runs.stored_codes import check_data, read_codes
+from vhbench.runs.stored_codes import check_counts, check_data, read_codes
+from vhbench.runs.stored_scores import read_per_query
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS
 
@@ -92,16 +93,19 @@ def query_views(
         class; `top`, the results of each example), and with labels `class_names`, `class_queries`, `classes` (of each
         kept query) and `examples`.
     """
-    aps = [_ap(group, split, main, k, lacking) for group in members]
     total = members[0].records[0].data["queries"][split]["total"]
-    kept = np.arange(total)
+    aps = [_ap(group, split, main, k, total, lacking) for group in members]
     if total > SAMPLE:
         kept = np.sort(np.random.default_rng(0).choice(total, SAMPLE, replace=False))
+    else:
+        kept = np.arange(total)
     series: list[dict[str, Any]] = [{"ap": {name: _packed(values[kept]) for name, values in ap.items()}} for ap in aps]
     views: dict[str, Any] = {"metric": f"map@{k}", "total": total, "rows": kept.tolist(), "series": series}
     record = members[0].records[0]
     try:
         opened = labels.open(record, split)
+        if len(opened.relevance.query_labels) != total:
+            raise StoreError(f"{record.folder} says that there are {total} queries, which is not so.")
     except VhbenchError as error:
         name = record.spec["protocol"]
         reason = f"The labels of {members[0].protocol} were not found: {error}"
@@ -125,18 +129,17 @@ def query_views(
     return views
 
 
-def _ap(group: Group, split: str, main: bool, k: int, lacking: list[str]) -> dict[str, np.ndarray]:
+def _ap(group: Group, split: str, main: bool, k: int, total: int, lacking: list[str]) -> dict[str, np.ndarray]:
     """Return the AP of each query by convention, averaged over seeds; float (queries,), NaN where undefined."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in CONVENTIONS}
     for record in group.records:
-        total = record.data["queries"][split]["total"]
         try:
-            recorded = record.arrays(PER_QUERY)
-            for convention in CONVENTIONS:
-                metric = str(Metric.parse(f"map@{k}", convention, in_database(record, split)))
-                name = metric if main else f"{split}/{metric}"
+            metrics = {c: str(Metric.parse(f"map@{k}", c, in_database(record, split))) for c in CONVENTIONS}
+            names = {c: metric if main else f"{split}/{metric}" for c, metric in metrics.items()}
+            recorded = read_per_query(record, names.values())
+            for convention, name in names.items():
                 if name not in recorded or recorded[name].shape != (total,):
-                    raise StoreError(f"{record.folder / 'per_query.npz'} lacks {name} of {total} queries.")
+                    raise StoreError(f"{record.folder / PER_QUERY} lacks {name} of {total} queries.")
                 found[convention].append(recorded[name])
         except StoreError as error:
             lacking.append(f"No AP query by query of {group.label}, {group.spec['bits']} bits: {error}")
@@ -187,6 +190,7 @@ def _examples(
     for group, entry in zip(members, series, strict=True):
         try:
             codes = read_codes(group.records[0])
+            check_counts(group.records[0], codes, [opened.split])
         except VhbenchError as error:
             lacking.append(f"No retrieved videos of {group.label}, {group.spec['bits']} bits: {error}")
             continue

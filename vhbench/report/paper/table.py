@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from vhbench.errors import DataError, UsageError, unknown
 from vhbench.report.published import PublishedRow, default_folder, read_published
+from vhbench.system.files import read_toml
 
 COMMON = {"doubts": "protocols", "departures": "departures", "self_match": "self_match"}  # field -> table of the file
 BETWEEN = "-to-"  # in the name of a cross-data-set protocol
@@ -123,8 +123,8 @@ def find_table(name: str, folder: Path | str | None = None) -> PaperTable:
 
 def _read_file(path: Path) -> list[PaperTable]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = read_toml(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
     known = {field.name for field in fields(PaperTable)} - {"name", *COMMON}
     tables = []

@@ -12,6 +12,7 @@ from dataclasses import fields
 from tabulate import tabulate
 
 from vhbench.report.paper.lines import GAIN, TOLERANCE_TEXT, Line
+from vhbench.system.text import csv_cell, markdown, plain
 
 FORMATS = ("table", "md", "csv", "json")
 COLUMNS = tuple(field.name for field in fields(Line))
@@ -38,7 +39,7 @@ def render_lines(lines: Sequence[Line], title: str, form: str) -> str:
     style = "pipe" if form == "md" else "simple"
     numbers = [line for line in lines if line.kind == "number"]
     claims = [line for line in lines if line.kind == "claim"]
-    parts = [f"**{title}**" if form == "md" else title]
+    parts = [f"**{markdown(title)}**" if form == "md" else plain(title)]
     if numbers:
         parts += [_numbers(numbers, style), _notes(numbers)]
     if claims:
@@ -91,7 +92,9 @@ def _claims(lines: Sequence[Line], style: str) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]], headers: Sequence[str], style: str) -> str:
-    text: str = tabulate(lines, headers, tablefmt=style, disable_numparse=True)
+    harmless = markdown if style == "pipe" else plain
+    cells = [[harmless(str(cell)) for cell in line] for line in lines]
+    text: str = tabulate(cells, headers, tablefmt=style, disable_numparse=True)
     return text
 
 
@@ -113,7 +116,7 @@ def _csv(lines: Sequence[Line]) -> str:
     writer.writerow(COLUMNS)
     for line in lines:
         values = {**vars(line), "seeds": " ".join(map(str, line.seeds))}
-        writer.writerow("" if value is None else value for value in values.values())
+        writer.writerow("" if value is None else csv_cell(value) for value in values.values())
     return buffer.getvalue().rstrip("\n")
 
 

@@ -1,0 +1,85 @@
+"""The one reader of `.npz` archives: never a pickle, and never more memory than a bound, whatever the archive says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from vhbench.system.files import LARGEST, open_regular
+
+CHUNK = 1 << 20
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_npz(
+    source: Path | str | bytes, only: Collection[str] | None = None, *, links: bool = True, limit: int = LARGEST
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an `.npz` archive, as NumPy's own `savez` and `savez_compressed` write them.
+
+    Args:
+        source: the file, or its content.
+        only: names of the arrays to read, where they are there; None: all.
+        links: whether the file may be a symbolic link.
+        limit: the most bytes that these arrays may have; an archive of 1 MB can hold gigabytes.
+
+    Raises:
+        ValueError: it is no such archive, is damaged, holds objects or holds more.
+        OSError: the file cannot be read or is no regular file.
+        MemoryError: there is no room for what it holds.
+    """
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes] = (
+            io.BytesIO(source)
+            if isinstance(source, bytes)
+            else stack.enter_context(open_regular(Path(source), links=links))
+        )
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            wanted = {name: member for name, member in members.items() if only is None or name in only}
+            total = sum(member.file_size for member in wanted.values())
+            if total > limit:
+                raise ValueError(f"it holds {total} bytes, and such an archive at most {limit}")
+            return {name: _read(archive, member) for name, member in wanted.items()}
+        except MemoryError:
+            raise
+        except Exception as error:  # what zipfile's and NumPy's parsers trip over has many types
+            raise ValueError(f"no .npz file of plain arrays: {str(error) or type(error).__name__}") from error
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array; what its header says is believed only where that is as long as the member."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise ValueError(f"{member.filename} has version {version} of the .npy format")
+        shape, fortran, dtype = HEADERS[version](file)
+        if dtype.hasobject or not dtype.itemsize or any(not 0 <= length <= LARGEST for length in shape):
+            raise ValueError(f"{member.filename} is no plain array: {dtype} {shape}")
+        count = math.prod(shape)
+        if count * dtype.itemsize != member.file_size - file.tell():
+            raise ValueError(f"{member.filename} is not as long as {dtype} {shape}")
+        flat = np.empty(count, dtype)
+        _fill(flat.view(np.uint8).data, file)
+    array: np.ndarray = flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
+    return array
+
+
+def _fill(memory: memoryview, file: IO[bytes]) -> None:
+    start = 0
+    while start < len(memory):
+        chunk = file.read(min(CHUNK, len(memory) - start))
+        if not chunk:
+            raise ValueError("it is cut short")
+        memory[start : start + len(chunk)] = chunk
+        start += len(chunk)
