@@ -148,10 +148,17 @@ def test_a_record_from_before_the_entry_names_the_file_of_its_method(vhbench, fo
     assert "unknown here; add where they are (--protocol PATH.toml" in vhbench("run", "--config", record).error
 
 
-def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out):
+def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out, tiny, fake_methods):
     run_tiny("fake,itq", "--bits", "8,16", "--seeds", "0,1", "--set", "itq.iterations=3")
     (kept,) = (out / "grids").iterdir()
-    assert "Nothing to do" in vhbench("run", "--config", kept, "--out", out).err
+    refused = vhbench("run", "--config", kept, "--out", out)
+    assert refused.code == 2
+    assert refused.error == (
+        f"Error: {kept} lies among results, which others may have written, and names files to open or execute: if they "
+        f"are yours or you trust them, add --protocol {tiny} --plugin {fake_methods}."
+    )
+    words = ["--protocol", tiny, "--plugin", fake_methods]
+    assert "Nothing to do" in vhbench("run", "--config", kept, "--out", out, *words).err
     assert list((out / "grids").iterdir()) == [kept]
 
 

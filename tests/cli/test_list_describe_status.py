@@ -279,7 +279,7 @@ def test_status_knows_stale_and_interrupted_runs(vhbench, out, write_run):
     assert "train.jsonl is damaged" in vhbench("status", "--out", out).out
 
 
-def test_status_knows_what_was_asked_for_and_not_begun(vhbench, run_tiny, out, fake_methods):
+def test_status_knows_what_was_asked_for_and_not_begun(vhbench, run_tiny, out, tiny, fake_methods):
     run_tiny("fake", "--bits", "8,16", "--seeds", "0,1")
     (kept,) = (out / "grids").iterdir()
     for folder in out.glob("tiny/fake/16b-*"):
@@ -289,7 +289,13 @@ def test_status_knows_what_was_asked_for_and_not_begun(vhbench, run_tiny, out, f
         ["protocol", "method", "done", "waiting"], ["tiny", "fake", "2", "2"],
     ]  # fmt: skip
     words = shlex.split(lines[2].partition("; vhbench ")[2].partition(" starts them")[0])
-    assert words == ["run", "--config", str(kept), "--out", str(out)]
+    paths = ["--protocol", str(tiny), "--plugin", str(fake_methods)]
+    assert words == ["run", "--config", str(kept), "--out", str(out), *paths]
+    assert re.fullmatch(
+        rf"    that runs the code in {fake_methods}, which belongs to you and was changed last on [-\d]+ [:\d]+: "
+        "read it first",
+        lines[3],
+    )
     assert vhbench(*words).code == 0
     assert "waiting" not in vhbench("status", "--out", out, "--plugin", fake_methods).out
 

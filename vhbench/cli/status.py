@@ -107,9 +107,8 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
         found += [plain(f"{run.state}: {run.folder}{note_of(run)}") for run in states if run.state in kind]
     grids = {run.grid.path: run.grid for run in states if run.grid}
     for path, count in Counter(run.grid.path for run in states if run.grid).items():
-        words, out = (
-            " ".join(shell(word) for word in words) for words in (grids[path].words, ["--out", path.parent.parent])
-        )
+        words = " ".join(shell(word) for word in grids[path].words)
+        out = f"--out {shell(path.parent.parent)}"
         found.append(
             f"waiting: {count} of grid {plain(path.stem)}; vhbench run {words} starts them, "
             f"vhbench forget {shell(path.stem)} {out} gives them up"

@@ -262,8 +262,8 @@ def _from_json(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         raise UsageError(f"{path} has schema {schema!r}, which this vhbench does not read: grid files are TOML.")
     try:
         record = read_record(path)
-    except DamagedError as error:
-        raise UsageError(neither) from error
+    except StoreError as error:
+        raise UsageError(neither if isinstance(error, DamagedError) else str(error)) from error
     return _options_of_run(record.spec, record.data.get("data", {})), record.data
 
 

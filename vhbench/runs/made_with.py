@@ -40,7 +40,7 @@ class MadeWith:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> MadeWith:
-        """Return what a record says; whatever is not of its form counts as not said."""
+        """Return what a record says; whatever is not of its form, or steers a terminal, counts as not said."""
         entry = record.get(ENTRY)
         entry = entry if isinstance(entry, dict) else {}
         plugins = entry.get("plugins")
@@ -66,4 +66,7 @@ NOTHING = MadeWith()
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    in_a_name = (c.isprintable() or "\udc80" <= c <= "\udcff" for c in value)  # octets of a name that is not UTF-8
+    return value if all(in_a_name) else ""
