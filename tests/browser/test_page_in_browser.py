@@ -406,6 +406,18 @@ def test_no_request_leaves_the_page(page):
     assert sum(url.startswith("file:") for url in asked) == 1
 
 
+def test_problems_of_the_data_mark_the_methods_and_stand_below_the_table(browser, tmp_path):
+    path = make_run(tmp_path / "results", made := Made(), "itq", 16) / "run.json"
+    text = f"3 of 40 queries are training videos too {HOSTILE}"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "data": {"made": {"problems": {"in_training": text}}}}))
+    content = gather(Store(tmp_path / "results"), Choice(), Registry(), {"made": made}, None, tmp_path)
+    (tmp_path / "page.html").write_text(render_page(content), encoding="utf-8")
+    page = Page(browser, (tmp_path / "page.html").as_uri())
+    assert any(name.startswith(" itq") and name.endswith(" §") for name in page.column("results", 1))
+    assert f"§: {text}" in page.one("#result-note").text and page.run("return document.title") != "hacked"
+
+
 def test_a_folder_without_a_finished_run_says_so(browser, tmp_path):
     path = make_run(tmp_path / "results", Made()) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "failed", "reason": "out of memory"}))
