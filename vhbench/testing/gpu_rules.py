@@ -84,8 +84,8 @@ class GpuSubject:
         """A training of two epochs on the CPU, in the form that a method has for GPUs."""
 
         def train() -> Trained:
-            with mock.patch.object(torch.Tensor, "is_cuda", True):  # by which a method chooses that form
-                return self.train("cpu", precision, VideoSet(self.videos))
+            with mock.patch.object(torch.Tensor, "is_cuda", True):  # by which a method, and a mean, choose that form
+                return self.train("cpu", precision, self._placed("cpu", precision))
 
         return self._once("cpu", precision, train)
 
@@ -122,9 +122,7 @@ class GpuSubject:
 
         def train() -> Trained:
             with simulated_gpus() as traffic:
-                videos = VideoSet(self.videos)
-                placed = videos if precision == "float32" else videos.resident(DEVICE)
-                return self.train(DEVICE, precision, placed, traffic)
+                return self.train(DEVICE, precision, self._placed(DEVICE, precision), traffic)
 
         return self._once(DEVICE, precision, train)
 
@@ -163,6 +161,10 @@ class GpuSubject:
             trained.float16 = traffic.float16.copy()
         trained.codes = np.asarray(method.encode(VideoSet(self.videos)))
         return trained
+
+    def _placed(self, device: str, precision: str) -> VideoSet:
+        videos = VideoSet(self.videos)
+        return videos if precision == "float32" else videos.resident(device)
 
     def _once(self, device: str, precision: str, train: Callable[[], Trained]) -> Trained:
         if (device, precision) not in self._trained:
