@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 100  # of what a user wrote, in a message
+
 
 class VhbenchError(Exception):
     """Something the user can put right. The message says what, where and what to do.
@@ -57,4 +59,5 @@ def unknown(kind: str, name: str, valid: Iterable[str], hint: str = "") -> Usage
         advice = f"choose from {', '.join(names[:20])}{', …' if len(names) > 20 else ''}."
     else:
         advice = "there are none."
-    return UsageError(f"Unknown {kind} {name!r}: {advice}{' ' + hint if hint else ''}")
+    shown = repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}…")
+    return UsageError(f"Unknown {kind} {shown}: {advice}{' ' + hint if hint else ''}")

@@ -402,6 +402,7 @@ def test_a_byte_order_mark_is_read(folder, mark):
         ("variants.v.classes = nan", "must be a positive whole number"),
         (f"variants.v.classes = 0x{HUGE}", "must be a positive whole number"),
         ("synthetic = 1979-05-27", "must be true or false"),
+        (f"{'k' * 5000} = 1", "Unknown manifest key"),
     ],
 )
 def test_absurd_values_are_one_short_sentence(folder, line, words):
