@@ -165,8 +165,20 @@ def test_the_grid_kept_beside_the_results_starts_it_again(vhbench, run_tiny, out
 def test_a_dry_run_foretells_times_from_like_runs(run_tiny, out):
     run_tiny("fake", "--epochs", "1")
     lines = run_tiny("fake,itq", "--bits", "8,16", "--epochs", "1", "--dry-run").out.splitlines()
-    assert lines[0].split() == ["protocol", "method", "bits", "seed", "epochs", "time", "state", "plan"]
-    times = [re.fullmatch(r"tiny +\w+ +\d+ +0 +\S+ +(.*?) +(?:missing|done) +\w+", line)[1] for line in lines[2:6]]
+    assert lines[0].split() == [
+        "protocol",
+        "method",
+        "bits",
+        "seed",
+        "epochs",
+        "steps",
+        "changed",
+        "time",
+        "state",
+        "plan",
+    ]
+    form = r"tiny +\w+ +\d+ +0 +\S+ +\S+ +\S+ +(.*?) +(?:missing|done) +\w+"
+    times = [re.fullmatch(form, line)[1] for line in lines[2:6]]
     assert times[0] == "-" and times[2:] == ["unknown", "unknown"]
     assert re.fullmatch(r"[\d.]+ s", times[1])
     assert lines[-1] == f"3 of 4 runs to do, one after the other about {times[1]} and the unknown time of 2."
