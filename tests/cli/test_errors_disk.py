@@ -264,10 +264,11 @@ def test_each_damage_has_its_sentence(damaged, out):
         for kind, folder in damaged.items()
     }
     assert "is damaged (empty): `vhbench run` sets it aside and does the run again." in said["empty"]
-    assert all("is damaged (not JSON): `vhbench run`" in said[kind] for kind in ("cut off", "binary", "deep"))
-    assert all("(not a run record)" in said[kind] for kind in ("another list", "another object", "no specification"))
+    assert all("is damaged (not JSON): `vhbench run`" in said[kind] for kind in ("cut off", "binary"))
+    assert "is damaged (it has too many levels): `vhbench run`" in said["deep"]
+    assert all("(not a run record" in said[kind] for kind in ("another list", "another object", "no specification"))
     assert "has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1' and 'vhbench.run/2'" in said["old"]
-    assert "Cannot read" in said["folder"]
+    assert "is damaged (it is a folder and no regular file)" in said["folder"]
 
 
 @pytest.mark.parametrize("rerun", ["missing", "all"])

@@ -143,7 +143,7 @@ BODIES = {
     "has other bits": ("def encode(self, videos): self.bits = 4; return super().encode(videos)[:, :4]", "(12, 4)"),
     "ends the program": ("def fit(self, train, ctx): sys.exit(5)", "SystemExit: 5"),
     "fails without a word": ("def fit(self, train, ctx): raise AssertionError", "AssertionError"),
-    "asks for too much memory": ("def fit(self, train, ctx): raise MemoryError", "MemoryError"),
+    "asks for too much memory": ("def fit(self, train, ctx): raise MemoryError", "There was not enough memory."),
     "lacks a file": ("def fit(self, train, ctx): open('/no/such/file')", "FileNotFoundError"),
     "writes its input": ("def fit(self, train, ctx): train._features.nothing", "AttributeError"),
 }  # fmt: skip

@@ -27,7 +27,8 @@ def tidy(root: Path) -> list[Path]:
     grids, _ = kept_grids(root)
     runs = Store(root).run_folders()
     removed = []
-    for folder in [*runs, root / GRIDS]:
+    locks = [folder for folder in root.glob("*/references-*") if folder.is_dir()]
+    for folder in [*runs, *locks, root / GRIDS]:
         if leads_out(folder, root):
             continue
         left = _leftovers(folder)

@@ -339,7 +339,7 @@ def test_methods_are_handed_no_labels(cached):
             for split in protocol.load(None):
                 for part in (split.train, split.query, split.database):
                     assert [field.name for field in dataclasses.fields(part)] == ["videos", "digest", "row_digests"]
-                    assert set(vars(part.videos)) == {"_features", "_rows"}
+                    assert set(vars(part.videos)) == {"_features", "_rows", "_half"}
 
 
 # the network
