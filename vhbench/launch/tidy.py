@@ -33,9 +33,8 @@ def tidy(root: Path) -> list[Path]:
             continue
         left = _leftovers(folder)
         if left:
-            with hold_run(
-                folder
-            ) as held:  # removes temporary files; at its end its own lock, and the folder if it is empty
+            # it removes temporary files, at its end its own lock, and the folder if that is empty
+            with hold_run(folder) as held:
                 if held and _is_done(folder):
                     held.remove_checkpoint()
                 for path in left if held else []:
