@@ -27,7 +27,7 @@ from vhbench.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from vhbench.plugins.registry import MethodEntry
+    from vhbench.plugins.entries import MethodEntry
     from vhbench.training import NeuralMethod
 
 FRAMES, DIM = 25, 4096

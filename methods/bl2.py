@@ -6,6 +6,8 @@ Multimedia, 2020, Section IV-E (Table V). Section, table and equation numbers be
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import nn
 
@@ -49,6 +51,9 @@ class BL2(VariationalHashing):
 
     name = "bl2"
     reference = "Li, Chen, Li, Lu, Zhou, IEEE Transactions on Multimedia 2020"
+
+    # IV-C: one setting for all data sets
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}, "activitynet": {}, "yfcc": {}}
 
     def __init__(
         self,

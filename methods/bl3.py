@@ -6,7 +6,7 @@ Multimedia, 2020, Section IV-E (Table V). Section, table and equation numbers be
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, ClassVar, cast
 
 from torch import nn
 
@@ -52,6 +52,9 @@ class BL3(VariationalHashing):
     name = "bl3"
     reference = "Li, Chen, Li, Lu, Zhou, IEEE Transactions on Multimedia 2020"
     tags = Tags(min_frames=8)
+
+    # IV-C: one setting for all data sets
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}, "activitynet": {}, "yfcc": {}}
 
     def __init__(
         self,

@@ -78,6 +78,9 @@ class UVVH(VariationalHashing):
         "uvvh-q": ("UVVH with a quantisation loss instead of the STE (Eq. 18)", {"quantization_weight": 0.1}),
     }
 
+    # IV-C: one setting for all data sets
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}, "activitynet": {}, "yfcc": {}}
+
     def __init__(
         self,
         bits: int,

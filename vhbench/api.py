@@ -34,6 +34,7 @@ def run(
     *,
     seeds: OneOrMoreNumbers = 0,
     params: Mapping[str, Mapping[str, Any]] | None = None,
+    preset: str = "auto",
     budget: str | None = None,
     epochs: int | None = None,
     precision: str = "float32",
@@ -57,6 +58,7 @@ def run(
         bits: one code length or several.
         seeds: one seed or several.
         params: method -> hyper-parameter -> value, as `--set`.
+        preset: published settings to start from: "auto", "none" or a data set's name.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
         precision: "float32", "tf32" (on GPUs) or "bf16", each with "+half" for training features in float16.
@@ -85,10 +87,10 @@ def run(
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
-        **launcher_options, **names, "params": texts, "budget": budget, "epochs": epochs, "precision": precision,
-        "normalize": normalize, "allow_counts": allow_counts, "data": _data_folder(data), "out": Path(out),
-        "device": device, "deterministic": deterministic, "checkpoint_every": checkpoint_every, "launcher": launcher,
-        "rerun": rerun, "plugins": plugins,
+        **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
+        "precision": precision, "normalize": normalize, "allow_counts": allow_counts, "data": _data_folder(data),
+        "out": Path(out), "device": device, "deterministic": deterministic,
+        "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
     for line in asked.lacking():
         log.warning(line)

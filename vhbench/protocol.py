@@ -163,7 +163,8 @@ class Protocol(abc.ABC):
         ks: the K of mAP@K, precision@K and recall@K.
         budget: name of the training budget used unless the user says otherwise.
         synthetic: all features are made up, whatever is opened; see also `Split.synthetic`.
-        made_of: the protocols whose videos it takes.
+        made_of: the protocols whose videos it takes; it trains on the first one's.
+        dataset: the data set that it trains on, where it does not bear its name; see `trained_on`.
     """
 
     name: str
@@ -173,6 +174,12 @@ class Protocol(abc.ABC):
     budget: str = "paper"
     synthetic: bool = False
     made_of: tuple[Protocol, ...] = ()
+    dataset: str = ""
+
+    @property
+    def trained_on(self) -> str:
+        """The data set that methods learn from here: by this name they have published settings."""
+        return self.dataset or (self.made_of[0].trained_on if self.made_of else self.name)
 
     @abc.abstractmethod
     def load(self, data: Path | None, *, allow_counts: bool = False) -> list[Split]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vhbench.plugins.registry import BUILT_IN, Registry
+from vhbench.plugins.entries import BUILT_IN
+from vhbench.plugins.registry import Registry
 from vhbench.testing import parametrize_with_checks
 
 EXPECTED_FAILURES = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vhbench.plugins.registry import BUILT_IN, Registry
+from vhbench.plugins.entries import BUILT_IN
+from vhbench.plugins.registry import Registry
 from vhbench.testing.gpu_rules import GPU_RULES, GpuSubject
 from vhbench.testing.simulated_gpu import unavailable
 from vhbench.testing.subject import one_thread

@@ -4,7 +4,7 @@ import numpy as np
 
 from vhbench.grid.cells import Cell
 from vhbench.grid.runner import Observer, Settings, run_cell
-from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.source import Parameter
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.runs.spec import RunSpec

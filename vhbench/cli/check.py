@@ -13,7 +13,8 @@ import click
 from tabulate import tabulate
 
 from vhbench.cli import options
-from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.plugins.entries import MethodEntry
+from vhbench.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from vhbench.testing import CheckResult

@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from vhbench.cli import options
 from vhbench.errors import VhbenchError, unknown
-from vhbench.plugins.registry import MANIFEST, MethodEntry, Registry, manifest_hint
+from vhbench.plugins.entries import MethodEntry
+from vhbench.plugins.registry import MANIFEST, Registry, manifest_hint
 from vhbench.plugins.source import split_args
 
 if TYPE_CHECKING:
@@ -67,7 +68,22 @@ def _method(entry: MethodEntry) -> str:
     ]
     if rows:
         parts.append(_table(rows))
-    return "\n\n".join([*parts, body] if body else parts)
+    parts += filter(None, [_presets(entry), body])
+    return "\n\n".join(parts)
+
+
+def _presets(entry: MethodEntry) -> str:
+    """Return the settings by data set side by side: a row a hyper-parameter that differs from its default anywhere."""
+    names = [name for name in entry.params if any(name in values for values in entry.presets.values())]
+    if not names:
+        known = ", ".join(entry.presets)
+        return f"published for {known} with the same settings" if known else ""
+    rows = [
+        (f"{entry.name}.{name}", default, *(values.get(name, default) for values in entry.presets.values()))
+        for name, default in ((name, entry.params[name].default) for name in names)
+    ]
+    headings = ["published settings, --preset", "none", *entry.presets]
+    return str(tabulate(rows, headings, tablefmt="simple", disable_numparse=True))
 
 
 def _table(rows: Sequence[tuple[object, ...]]) -> str:

@@ -22,12 +22,17 @@ NORMALIZE_HELP = (
     "Feature scaling, learnt on the training videos and recorded: none (as in the papers), l2 (frames of unit length), "
     "standard (each dimension), whiten, or whiten=0.5 for half of it."
 )
+PRESET_HELP = (
+    "Published settings to start from: auto (those for the protocol's data set where the method has some, else its "
+    "defaults), none (its defaults), or those for a data set by its name; `describe METHOD` shows them."
+)
 PRECISION_HELP = "; ".join(f"{name}: {text}" for name, text in PRECISIONS.items())
 RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 
 OPTIONS = (
     click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default."),
     click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own."),
+    click.option("--preset", metavar="NAME", default="auto", show_default=True, help=PRESET_HELP),
     click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
     click.option(
         "--precision", default="float32", show_default=True, help=f"Of training. {PRECISION_HELP}; {HALF_HELP}."

@@ -16,6 +16,7 @@ ROLES = ("train", "query", "database")
 TYPES: dict[str, type] = {
     "name": str,
     "title": str,
+    "dataset": str,
     "version": int,
     "ks": list,
     "budget": str,
@@ -131,8 +132,8 @@ class Manifest:
 def read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, Table]]:
     """Read a manifest; opens no data.
 
-    Top level: `name` (required), `title`, `version`, `ks`, `budget`, `synthetic`, `queries_in_database`, `folder`,
-    `frames`, `keep_frames`, `dim`, `classes`, `published`. Tables `train`, `query` and `database`: `features`
+    Top level: `name` (required), `title`, `dataset`, `version`, `ks`, `budget`, `synthetic`, `queries_in_database`,
+    `folder`, `frames`, `keep_frames`, `dim`, `classes`, `published`. Tables `train`, `query` and `database`: `features`
     (required), `labels` (required but in `train`), `count`, `key`, `label_key`. Table `variants`: a line a known
     version of the files, as in `"81 label columns" = { classes = 81 }`.
 

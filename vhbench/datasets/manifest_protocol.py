@@ -21,6 +21,7 @@ class ManifestProtocol(Manifest, Protocol):
     def __init__(self, path: Path, values: Mapping[str, Any], tables: Mapping[str, Table], beside: bool = True):
         super().__init__(path, values, tables, beside)
         self.title = values.get("title", self.name)
+        self.dataset = values.get("dataset", Protocol.dataset)
         self.version = values.get("version", Protocol.version)
         self.ks = tuple(values.get("ks", Protocol.ks))
         self.budget = values.get("budget", Protocol.budget)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.entries import MethodEntry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.in_domain import in_domain_spec
 from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import Record
-from vhbench.runs.spec import RunSpec
+from vhbench.runs.spec import RunSpec, resolve_params, resolve_preset
 from vhbench.runs.store import Store
 
 
@@ -85,6 +85,6 @@ def _state(record: Record, entry: MethodEntry) -> str:
 
 
 def changed_params(cell: Cell) -> dict[str, Any]:
-    """Return the hyper-parameters of a run that differ from their defaults."""
-    values = cell.spec.params
-    return {name: values[name] for name, parameter in cell.entry.params.items() if values[name] != parameter.default}
+    """Return the hyper-parameters of a run that differ from those published for its data set, or from the defaults."""
+    usual = resolve_params(cell.entry, {}, resolve_preset(cell.entry, "auto", cell.protocol.trained_on))
+    return {name: cell.spec.params[name] for name, value in usual.items() if cell.spec.params[name] != value}

@@ -12,7 +12,7 @@ from typing import Any
 from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
-from vhbench.plugins.registry import NAME
+from vhbench.plugins.entries import NAME
 from vhbench.runs.form import MOST
 from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
@@ -110,7 +110,8 @@ def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> 
     given["protocol"] = [_absolute(name) if is_path(name) and Path(name).exists() else name for name in grid.protocols]
     given |= {"data": _absolute(data) if data else None, "plugin": [_absolute(plugin) for plugin in plugins]}
     lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
-    return {name: value for name, value in lists.items() if value not in (None, [], {}, False, "none")}
+    usual = {"normalize": "none", "preset": "auto"}
+    return {name: value for name, value in lists.items() if value not in (None, [], {}, False, usual.get(name))}
 
 
 def _absolute(path: Path | str) -> str:
@@ -277,6 +278,7 @@ def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "protocol": spec["protocol"],
         "seeds": spec["seed"],
         "set": {spec["method"]: params} if params else {},
+        "preset": "none",  # the record holds what it gave
         "budget": "smoke" if budget["videos"] == SMOKE_VIDEOS else "paper",
         "epochs": budget["epochs"],
         "allow-counts": any("allowed_counts" in notes for notes in data.values()),

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from vhbench.datasets.problems import load_checked, said_of
 from vhbench.errors import UsageError, unknown
@@ -15,10 +14,11 @@ from vhbench.features.cache import digesting_anew
 from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.order import measured_last
-from vhbench.plugins.registry import MethodEntry, Registry
+from vhbench.plugins.entries import MethodEntry
+from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.made_with import MadeWith
-from vhbench.runs.spec import RunSpec, resolve_budget, resolve_params, split_precision
+from vhbench.runs.spec import RunSpec, resolve_budget, resolve_params, resolve_preset, split_precision
 from vhbench.runs.store import Store
 
 MAX_BITS = 512
@@ -49,6 +49,7 @@ class Grid:
         bits: code lengths.
         seeds: seeds.
         params: method -> hyper-parameter -> text.
+        preset: which published settings to start from: "auto", "none" or a preset's name; see `resolve_preset`.
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
         precision: as in `vhbench.runs.spec.RunSpec`.
@@ -61,6 +62,7 @@ class Grid:
     bits: Sequence[int]
     seeds: Sequence[int] = (0,)
     params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    preset: str = "auto"
     budget: str | None = None
     epochs: int | None = None
     precision: str = "float32"
@@ -85,13 +87,14 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, ane
     _check(grid)
     normalize = str(Normalization.parse(grid.normalize))
     entries = _entries(grid, registry)
-    params = _params(grid, registry, entries)
+    changed = _changed(grid, registry, entries)
     cells = []
     for name, protocol, splits in _opened(grid, registry, data, anew):
         digests = {split.name: split.digests() for split in splits}
         made_with = MadeWith.given(name, protocol.name, data, registry.plugins)
         for method, entry in entries.items():
-            values = params[entry.name]
+            preset = resolve_preset(entry, grid.preset, protocol.trained_on)
+            values = resolve_params(entry, changed[entry.name], preset)
             budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
             for bits in dict.fromkeys(grid.bits):
                 for seed in dict.fromkeys(grid.seeds):
@@ -161,15 +164,20 @@ def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:
     return given
 
 
-def _params(grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry]) -> dict[str, dict[str, Any]]:
-    """Return every method's hyper-parameters, those of the grid in place of the defaults."""
+def _changed(grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry]) -> dict[str, dict[str, str]]:
+    """Return the hyper-parameters that the grid sets, by method; check them, and that its preset is one."""
     changed: dict[str, dict[str, str]] = {entry.name: {} for entry in entries.values()}
     for method, values in grid.params.items():
         entry = registry.method(method)
         if entry not in entries.values():
             raise UsageError(f"--set names {method}, which this grid does not run: add it to --method.")
         changed[entry.name] |= values
-    return {entry.name: resolve_params(entry, changed[entry.name]) for entry in entries.values()}
+    presets = {"auto", "none"}.union(*(entry.presets for entry in entries.values()))
+    if grid.preset not in presets:
+        raise unknown("preset", grid.preset, presets, "`vhbench describe METHOD` shows a method's.")
+    for entry in entries.values():
+        resolve_params(entry, changed[entry.name])
+    return changed
 
 
 def _check(grid: Grid) -> None:

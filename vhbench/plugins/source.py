@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 METHODS, TRAINING = "vhbench.methods", "vhbench.training"
+PRESETS = "presets"  # attribute of a class
 SHARED = (f"{METHODS}.", TRAINING)  # imports whose source can change a method's numbers
 
 
@@ -40,6 +41,7 @@ class MethodSource:
         reference: the paper.
         params: hyper-parameters by name.
         variants: other names for the class with other defaults: name -> (summary, hyper-parameters).
+        presets: published settings where they differ by data set: data set -> hyper-parameters.
     """
 
     class_name: str
@@ -48,6 +50,7 @@ class MethodSource:
     reference: str
     params: dict[str, Parameter]
     variants: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_methods(path: Path) -> list[MethodSource]:
@@ -70,6 +73,7 @@ def read_methods(path: Path) -> list[MethodSource]:
                         reference=values.get("reference", ""),
                         params=_parameters(node),
                         variants=values.get("variants", {}),
+                        presets=values.get("presets", {}),
                     )
                 )
     return found
@@ -79,8 +83,8 @@ def fingerprint(path: Path) -> str:
     """Return a sha256 over the code of a method file and of the shared method code that it imports.
 
     What changes no number does not count: docstrings, comments, blank lines, import statements and the names of the
-    files, so that a module may be moved or renamed. For a file inside a package other than vhbench, every `.py` file
-    of that package counts.
+    files, so that a module may be moved or renamed; nor do presets, because a record holds what they gave. For a file
+    inside a package other than vhbench, every `.py` file of that package counts.
     """
     if _is_builtin(path):
         files = _closure(path)
@@ -97,7 +101,7 @@ def fingerprint(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)  # methods share most of their files
 def _code(source: bytes) -> bytes:
-    """Return what a Python file computes: without docstrings, comments, imports and blank lines.
+    """Return what a Python file computes: without docstrings, comments, imports, presets and blank lines.
 
     What is not Python is returned as it is. Text is cut rather than parsed and written anew, so that every Python
     version returns the same.
@@ -121,10 +125,11 @@ def _code(source: bytes) -> bytes:
 
 
 def _computes_nothing(node: ast.AST) -> TypeGuard[ast.stmt]:
-    """Say whether a statement is an import, or imports for the type checker alone."""
+    """Say whether a statement is an import, imports for the type checker alone, or says what presets there are."""
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
-    return isinstance(node, ast.Import | ast.ImportFrom)
+    target = node.target if isinstance(node, ast.AnnAssign) else None
+    return isinstance(node, ast.Import | ast.ImportFrom) or (isinstance(target, ast.Name) and target.id == PRESETS)
 
 
 def _docstring(node: ast.AST) -> ast.Expr | None:
@@ -147,7 +152,7 @@ def _class_values(node: ast.ClassDef) -> dict[str, Any]:
             target, value = statement.target, statement.value
         else:
             continue
-        if isinstance(target, ast.Name) and target.id in ("name", "reference", "variants"):
+        if isinstance(target, ast.Name) and target.id in ("name", "reference", "variants", PRESETS):
             values[target.id] = ast.literal_eval(value)
     return values
 

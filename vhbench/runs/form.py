@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vhbench.plugins.registry import NAME
+from vhbench.plugins.entries import NAME
 
 STATUSES = ("done", "failed", "skipped")
 PARTS = ("train", "query", "database", "relevance")

@@ -12,7 +12,7 @@ from typing import Any
 
 from vhbench.errors import UsageError, unknown
 from vhbench.method import Budget
-from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.source import Parameter
 
 PRECISIONS = {
@@ -143,17 +143,42 @@ def budget_name(epochs: int | None, videos: int | None, published: int | None) -
     return ", ".join(words + ([f"{videos} videos"] if videos is not None else []))
 
 
-def resolve_params(entry: MethodEntry, changed: Mapping[str, str]) -> dict[str, Any]:
+def resolve_preset(entry: MethodEntry, preset: str, dataset: str) -> Mapping[str, Any]:
+    """Return the hyper-parameters that a preset gives a method.
+
+    Args:
+        entry: the method.
+        preset: "auto", the data set's where the method has published settings for it; "none"; or a preset's name. A
+            method without presets has one published setting for all data sets: its defaults.
+        dataset: what the protocol trains on.
+
+    Raises:
+        UsageError: the method has presets, but none of this name.
+    """
+    if preset == "auto":
+        return entry.presets.get(dataset, {})
+    if preset == "none" or not entry.presets:
+        return {}
+    if preset not in entry.presets:
+        raise unknown(f"preset of {entry.name}", preset, ["auto", "none", *entry.presets])
+    return entry.presets[preset]
+
+
+def resolve_params(
+    entry: MethodEntry, changed: Mapping[str, str], preset: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return all hyper-parameters of a method, the given ones parsed by annotation.
 
     Args:
         entry: the method.
         changed: name -> text, from `--set method.name=text`.
+        preset: what stands in place of defaults; see `resolve_preset`.
 
     Raises:
         UsageError: an unknown name, or a text that does not fit the annotation.
     """
-    values = {name: _default(parameter) for name, parameter in entry.params.items()}
+    given = preset or {}
+    values = {name: _plain(given.get(name, p.default), p.annotation) for name, p in entry.params.items()}
     for name, text in changed.items():
         if name not in entry.params:
             hint = f"`vhbench describe {entry.name}` lists them."
@@ -162,10 +187,9 @@ def resolve_params(entry: MethodEntry, changed: Mapping[str, str]) -> dict[str, 
     return values
 
 
-def _default(parameter: Parameter) -> Any:
-    """Return the default; a whole number where a float is meant becomes one, so that 0 and 0.0 are the same run."""
-    value = parameter.default
-    return float(value) if parameter.annotation == "float" and type(value) is int else value
+def _plain(value: Any, annotation: str) -> Any:
+    """Return a value; a whole number where a float is meant becomes one, so that 0 and 0.0 are the same run."""
+    return float(value) if annotation == "float" and type(value) is int else value
 
 
 def _parse(label: str, parameter: Parameter, text: str) -> Any:

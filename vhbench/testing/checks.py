@@ -18,7 +18,7 @@ from vhbench.testing.rules import RULES, BrokenRule
 from vhbench.testing.subject import Make, Subject, one_thread
 
 if TYPE_CHECKING:
-    from vhbench.plugins.registry import MethodEntry
+    from vhbench.plugins.entries import MethodEntry
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 

@@ -9,7 +9,8 @@ from vhbench import run
 from vhbench.features.placement import release
 from vhbench.grid.memory import training_memory
 from vhbench.method import Budget, FitContext
-from vhbench.plugins.registry import BUILT_IN, Registry
+from vhbench.plugins.entries import BUILT_IN
+from vhbench.plugins.registry import Registry
 from vhbench.testing.simulated_gpu import simulated_gpus, unavailable
 from vhbench.training import NeuralMethod
 from vhbench.videos import VideoSet

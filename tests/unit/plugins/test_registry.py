@@ -6,7 +6,8 @@ import pytest
 
 from vhbench.errors import UsageError
 from vhbench.method import Method
-from vhbench.plugins.registry import BUILT_IN, Registry
+from vhbench.plugins.entries import BUILT_IN
+from vhbench.plugins.registry import Registry
 from vhbench.testing.fakes import FakeMethod
 
 # the modules of an installed package: methods, a protocol and a launcher that work, and some that do not

@@ -7,7 +7,7 @@ import pytest
 
 from vhbench.grid.cells import Cell
 from vhbench.grid.runner import Observer, Settings, run_cell
-from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.entries import MethodEntry
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.runs.export import export_run
 from vhbench.runs.spec import RunSpec

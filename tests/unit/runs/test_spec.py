@@ -8,9 +8,9 @@ import pytest
 from vhbench.errors import UsageError
 from vhbench.grid.runner import Settings
 from vhbench.method import Budget
-from vhbench.plugins.registry import MethodEntry
+from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.source import Parameter
-from vhbench.runs.spec import BUDGETS, RunSpec, budget_name, resolve_budget, resolve_params
+from vhbench.runs.spec import BUDGETS, RunSpec, budget_name, resolve_budget, resolve_params, resolve_preset
 
 DIGESTS = {"train": "a" * 64, "query": "b" * 64, "database": "c" * 64, "relevance": "d" * 64}
 SPEC = RunSpec(
@@ -190,3 +190,39 @@ def test_a_default_written_as_a_whole_number_is_the_same_run_as_its_text():
 def test_an_unknown_hyper_parameter_names_the_nearest():
     with pytest.raises(UsageError, match=r"hyper-parameter of m 'spred': did you mean 'spread'\? `vhbench describe m`"):
         resolve_params(entry(spread=(1.0, "float")), {"spred": "2"})
+
+
+PUBLISHED = MethodEntry(
+    "m",
+    "built-in",
+    params={"lr": Parameter("lr", 1e-3, "float"), "epochs": Parameter("epochs", 800, "int")},
+    presets={"fcvid": {}, "yfcc": {"epochs": 40, "lr": 1}},
+)
+
+
+def test_a_preset_stands_between_the_defaults_and_what_is_set():
+    preset = resolve_preset(PUBLISHED, "yfcc", "anything")
+    assert resolve_params(PUBLISHED, {}, preset) == {"lr": 1.0, "epochs": 40}
+    assert type(resolve_params(PUBLISHED, {}, preset)["lr"]) is float
+    assert resolve_params(PUBLISHED, {"epochs": "7"}, preset) == {"lr": 1.0, "epochs": 7}
+
+
+@pytest.mark.parametrize(
+    ("preset", "dataset", "epochs"),
+    [
+        ("auto", "yfcc", 40),
+        ("auto", "ucf101", None),
+        ("none", "yfcc", None),
+        ("yfcc", "fcvid", 40),
+        ("auto", "fcvid", None),
+    ],
+)
+def test_auto_is_the_data_set_of_the_protocol_and_none_the_defaults(preset, dataset, epochs):
+    assert resolve_preset(PUBLISHED, preset, dataset).get("epochs") == epochs
+
+
+def test_a_method_with_one_setting_for_all_data_sets_takes_any_preset_and_one_with_several_only_its_own():
+    plain = dataclasses.replace(PUBLISHED, presets={})
+    assert resolve_preset(plain, "yfcc", "") == {}
+    with pytest.raises(UsageError, match=r"preset of m.*'yfc'.*yfcc"):
+        resolve_preset(PUBLISHED, "yfc", "")
