@@ -37,6 +37,7 @@ def run(
     preset: str = "auto",
     budget: str | None = None,
     epochs: int | None = None,
+    eval_at: OneOrMoreNumbers = (),
     precision: str = "float32",
     normalize: str = "none",
     allow_counts: bool = False,
@@ -61,6 +62,7 @@ def run(
         preset: published settings to start from: "auto", "none" or a data set's name.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
+        eval_at: epochs, counted from 1, whose scores are recorded too; none is chosen by them.
         precision: "float32", "tf32" (on GPUs) or "bf16", each with "+half" for training features in float16.
         normalize: feature scaling, learnt on the training videos: "none", "l2", "standard", "whiten" or "whiten=0.5".
         allow_counts: accept files of another size than a protocol expects; the records say so.
@@ -82,14 +84,14 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
-    from vhbench.grid.runner import Observer
+    from vhbench.grid.settings import Observer
 
     texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
         **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
-        "precision": precision, "normalize": normalize, "allow_counts": allow_counts, "data": _data_folder(data),
-        "out": Path(out), "device": device, "deterministic": deterministic,
+        "eval_at": _ints(eval_at), "precision": precision, "normalize": normalize, "allow_counts": allow_counts,
+        "data": _data_folder(data), "out": Path(out), "device": device, "deterministic": deterministic,
         "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
     for line in asked.lacking():
@@ -213,7 +215,7 @@ def reproduce(
     """
     import pandas as pd
 
-    from vhbench.grid.runner import Observer
+    from vhbench.grid.settings import Observer
     from vhbench.report.paper.run import Reproduction
 
     name = None if protocol is None else os.fspath(protocol)

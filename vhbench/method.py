@@ -81,6 +81,10 @@ def _ignore(epoch: Epoch) -> None:
     """Do nothing with a report."""
 
 
+def _look_away(epoch: int, method: Method) -> None:
+    """Do nothing with a method on its way."""
+
+
 @dataclass(frozen=True)
 class FitContext:
     """The run's side of training: everything `fit` may depend on beside its videos and hyper-parameters.
@@ -96,6 +100,8 @@ class FitContext:
         deterministic: use deterministic GPU kernels (on the CPU they always are).
         report: call it after each epoch; it writes the log and moves the progress bar.
         checkpoint: where an interrupted training continues from, or None.
+        show: call it after each epoch with the epoch's 1-based number and the method as fitted so far: the user may
+            have asked for its codes. It changes nothing, and nothing of what comes of it is told.
     """
 
     seed: int = 0
@@ -105,6 +111,7 @@ class FitContext:
     deterministic: bool = False
     report: Callable[[Epoch], None] = _ignore
     checkpoint: Checkpoint | None = None
+    show: Callable[[int, Method], None] = _look_away
 
     def rng(self, stream: str) -> np.random.Generator:
         """Return a fresh generator that depends on the seed and the stream's name alone.

@@ -190,6 +190,10 @@ class NeuralMethod(Method):
             Training(self, module, train, ctx).run()
         if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
             raise MethodError(f"The last step left NaN or infinite weights: training diverged. lr is {self.lr:g}.")
+        return self.take(module, train)
+
+    def take(self, module: nn.Module, train: VideoSet) -> Self:
+        """Make a network one's own, in eval mode; what has come of these training videos is what `encode` needs."""
         self.shape_ = np.array([train.frames, train.dim])
         self.module_ = module.eval()
         return self
@@ -284,6 +288,7 @@ class Training:
             parts = self._steps_of(number, moment)
             self._method.end_epoch(self._module, self._train, moment)
             self._report(number, parts, time.perf_counter() - started)
+            self._ctx.show(number + 1, self._method.take(self._module, self._train))
             if self._ctx.checkpoint is not None and number + 1 < len(self.epochs) and self._ctx.checkpoint.due():
                 self._save(number + 1)
 

@@ -12,7 +12,7 @@ import vhbench
 from vhbench.cli.run import command
 from vhbench.grid.plan import Grid
 from vhbench.grid.request import Request
-from vhbench.grid.runner import Settings
+from vhbench.grid.settings import Settings
 
 LAUNCHER = '''
 """A launcher that notes what it was told, then does the runs."""

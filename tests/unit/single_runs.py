@@ -3,7 +3,8 @@
 import numpy as np
 
 from vhbench.grid.cells import Cell
-from vhbench.grid.runner import Observer, Settings, run_cell
+from vhbench.grid.runner import run_cell
+from vhbench.grid.settings import Observer, Settings
 from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.source import Parameter
 from vhbench.protocol import Part, Protocol, Relevance, Split

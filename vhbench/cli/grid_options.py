@@ -35,6 +35,12 @@ OPTIONS = (
     click.option("--preset", metavar="NAME", default="auto", show_default=True, help=PRESET_HELP),
     click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
     click.option(
+        "--eval-at",
+        type=options.NUMBERS,
+        default=(),
+        help="Record the scores at these epochs too, e.g. 5,10,20; none is chosen by them.",
+    ),
+    click.option(
         "--precision", default="float32", show_default=True, help=f"Of training. {PRECISION_HELP}; {HALF_HELP}."
     ),
     click.option(

@@ -15,7 +15,7 @@ from vhbench.cli.words import describe_epoch, duration
 from vhbench.grid.cells import Cell
 from vhbench.grid.lacking import recorded_ks
 from vhbench.grid.order import Estimates
-from vhbench.grid.runner import Observer
+from vhbench.grid.settings import Observer
 from vhbench.grid.time_left import TimeLeft
 from vhbench.method import Epoch
 from vhbench.runs.groups import USUAL_K

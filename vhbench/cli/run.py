@@ -26,11 +26,12 @@ from vhbench.grid.request import Request, request
 from vhbench.grid.survey import unfinished
 from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
-from vhbench.runs.groups import USUAL_K, Choice, groups
+from vhbench.runs.groups import USUAL_K, Choice, groups, in_database
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.warnings import steps_of
+from vhbench.scoring import Metric
 from vhbench.system.gpus import has_gpu
 from vhbench.system.text import shell
 
@@ -199,6 +200,8 @@ def _report(cells: Sequence[Cell], store: Store) -> int:
     kept, _ = read_references(store.root)
     if table := _rows(cells, [record for record in records if record.status == "done"], kept):
         click.echo(render_rows(table, "table"))
+        if on_the_way := _on_the_way(records):
+            click.echo(f"\n{on_the_way}")
         click.echo(f"\nRecorded in {store.root}; more: vhbench compare --out {shell(store.root)}", err=True)
     failed = [record for record in records if record.status == "failed"]
     for record in (r for r in records if r.status != "done"):
@@ -226,6 +229,23 @@ def _rows(cells: Sequence[Cell], done: Sequence[Record], kept: Sequence[KeptRefe
         choice = Choice(methods=methods, metrics=(f"map@{k}",) if everywhere else ())
         found += with_references(rows(records, choice), groups(records, choice), kept)
     return found
+
+
+def _on_the_way(records: Sequence[Record]) -> str:
+    """Return a table of the scores at epochs on the way: each run's map@20, or at the K nearest to 20 that it has."""
+    from tabulate import tabulate
+
+    lines = []
+    for record in records:
+        spec, ks = record.spec, recorded_ks(record)
+        run = [spec[key] for key in ("protocol", "method", "bits", "seed")]
+        name = f"map@{min(ks, key=lambda k: abs(k - USUAL_K), default=USUAL_K)}"
+        metric = str(Metric.parse(name, "literature", in_database(record, next(iter(spec["splits"])))))
+        for epoch, scores in record.data.get("at_epochs", {}).items():
+            value = scores.get(metric)
+            lines.append([*run, int(epoch), name, "-" if value is None else f"{value:.3f}"])
+    headings = ["protocol", "method", "bits", "seed", "epoch", "metric", "value"]
+    return str(tabulate(lines, headings, disable_numparse=True)) if lines else ""
 
 
 def _on_gpus(asked: Request) -> bool:

@@ -1,4 +1,4 @@
-"""What recorded runs lack of what their protocol reports today: the K that it has got since."""
+"""What recorded runs lack of what is asked for today: the K that their protocol has got since, epochs on the way."""
 
 from __future__ import annotations
 
@@ -39,6 +39,21 @@ def lacking_ks(cells: Sequence[Cell], out: Path, data: Path | None) -> list[str]
                 f"{f' in place of K = {others}' if others else ''}."
             )
     return lines
+
+
+def lacking_epochs(cells: Sequence[Cell], epochs: Sequence[int]) -> list[str]:
+    """Say how many recorded runs lack scores at epochs on the way that they could have; empty where none does.
+
+    Args:
+        cells: runs, of which those that are not finished or have no epochs play no part.
+        epochs: which are asked for, counted from 1.
+    """
+    done = [c for c in cells if c.record and c.record.status == "done" and c.spec.budget["epochs"]]
+    short = [c for c in done if c.record and not {*map(str, epochs)} <= {*c.record.data.get("at_epochs", {})}]
+    if not short:
+        return []
+    where = f"epoch {', '.join(map(str, sorted(epochs)))}"
+    return [f"{len(short)} of {len(done)} recorded runs have no scores at {where}: --rerun all trains them again."]
 
 
 def _listed(ks: set[int]) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell
 from vhbench.grid.files import keep_grid
-from vhbench.grid.lacking import lacking_ks
+from vhbench.grid.lacking import lacking_epochs, lacking_ks
 from vhbench.grid.plan import Grid, check_rerun, plan, to_do
-from vhbench.grid.runner import Observer, Settings, Sources, run_cells
+from vhbench.grid.runner import run_cells
+from vhbench.grid.settings import Observer, Settings, Sources
 from vhbench.plugins.registry import Registry
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
@@ -75,6 +76,8 @@ class Request:
         launcher.check(self.launcher_options)
         check_device(self.settings.device)
         check_rerun(self.rerun)
+        if wrong := [epoch for epoch in self.settings.eval_at if epoch < 1]:
+            raise UsageError(f"--eval-at takes epochs from 1 up, not {wrong[0]}.")
 
     def run(self, observer: Observer) -> None:
         """Keep the grid beside the results and do what is to do.
@@ -89,9 +92,10 @@ class Request:
         run_cells(self.to_do, self.store, self.settings, launch, observer, sources, self.launcher_options)
 
     def lacking(self) -> list[str]:
-        """Return which K the runs lack that are left as they are, and how they get them; see `lacking_ks`."""
+        """Return which scores the runs lack that are left as they are, and how they get them."""
         chosen = {cell.spec.id for cell in self.to_do}
-        return lacking_ks([cell for cell in self.cells if cell.spec.id not in chosen], self.out, self.data)
+        kept = [cell for cell in self.cells if cell.spec.id not in chosen]
+        return [*lacking_ks(kept, self.out, self.data), *lacking_epochs(kept, self.settings.eval_at)]
 
     def records(self) -> list[Record]:
         """Return what is recorded now, in the grid's order."""

@@ -13,7 +13,8 @@ from typing import Any
 from vhbench.datasets.problems import load_checked
 from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, make_cell
-from vhbench.grid.runner import Observer, Settings, Work, record_end, run_cell
+from vhbench.grid.runner import Work, record_end, run_cell
+from vhbench.grid.settings import Observer, Settings
 from vhbench.plugins.registry import Registry
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import Record
@@ -36,7 +37,7 @@ class Job:
         data: the folder of the feature files, if one was named.
         plugins: files with further methods.
         allow_counts: let pass files of another size than the protocol expects.
-        settings: how it is done, see `vhbench.grid.runner.Settings`.
+        settings: how it is done, see `vhbench.grid.settings.Settings`.
     """
 
     run: str

@@ -47,7 +47,7 @@ def main(text: str) -> int:
 
 def _do(text: str) -> object:
     """Do a job; return None where another process does or has done it."""
-    from vhbench.grid.runner import Observer
+    from vhbench.grid.settings import Observer
     from vhbench.launch.jobs import Job, do
 
     try:

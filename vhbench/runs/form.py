@@ -45,6 +45,7 @@ def check_record(data: Any) -> None:
             "learnt_numbers": _or_none(_count), "selection": _or_none(_text), "vhbench": _or_none(_text),
             "in_domain": _entries({"protocol": _text, "id": _text, "gain": _or_none(_mapping(_or_none(_number)))}, {}),
             "cut_from": _entries({"id": _text, "bits": _count}, {}), "rescored": _mapping(_anything),
+            "at_epochs": _mapping(_scores),
         },
     )(data, "")  # fmt: skip
     splits = data["spec"]["splits"]

@@ -5,7 +5,8 @@ import pytest
 from vhbench.datasets.manifest_protocol import load_manifest
 from vhbench.grid.plan import Grid, plan
 from vhbench.grid.related import against_in_domain
-from vhbench.grid.runner import Observer, Settings, run_cell
+from vhbench.grid.runner import run_cell
+from vhbench.grid.settings import Observer, Settings
 from vhbench.plugins.registry import Registry
 from vhbench.protocols.cross_dataset import CrossDataset
 from vhbench.runs.store import Store

@@ -4,7 +4,8 @@ import pytest
 
 from vhbench.errors import UsageError
 from vhbench.grid.plan import RERUN, Grid, plan, to_do
-from vhbench.grid.runner import Observer, Settings, run_cells
+from vhbench.grid.runner import run_cells
+from vhbench.grid.settings import Observer, Settings
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
 

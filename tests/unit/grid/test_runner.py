@@ -9,7 +9,8 @@ from single_runs import TwoSplits, cell_of, do
 
 from vhbench.errors import StoreError, UsageError
 from vhbench.features import placement
-from vhbench.grid.runner import Observer, Settings, run_cell, run_cells
+from vhbench.grid.runner import run_cell, run_cells
+from vhbench.grid.settings import Observer, Settings
 from vhbench.launch.inline import launch as inline
 from vhbench.method import FitContext
 from vhbench.runs.store import Store

@@ -17,7 +17,8 @@ from vhbench.cli.progress import PlainProgress
 from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.grid.order import Estimates
 from vhbench.grid.plan import Grid, plan
-from vhbench.grid.runner import Observer, Settings, Sources, Work
+from vhbench.grid.runner import Work
+from vhbench.grid.settings import Observer, Settings, Sources
 from vhbench.launch import connection, server, slots
 from vhbench.launch.connection import Connection, LostError
 from vhbench.launch.jobs import Job, do, job_of

@@ -14,7 +14,8 @@ from vhbench import run
 from vhbench.checkpoint import Checkpoint
 from vhbench.errors import UsageError
 from vhbench.grid.plan import Grid, plan
-from vhbench.grid.runner import Observer, Settings, Sources, Work
+from vhbench.grid.runner import Work
+from vhbench.grid.settings import Observer, Settings, Sources
 from vhbench.launch import queue, slurm
 from vhbench.launch.resources import Resources, read_resources, resources_of
 from vhbench.launch.task import Task, warning

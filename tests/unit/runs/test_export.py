@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vhbench.grid.cells import Cell
-from vhbench.grid.runner import Observer, Settings, run_cell
+from vhbench.grid.runner import run_cell
+from vhbench.grid.settings import Observer, Settings
 from vhbench.plugins.entries import MethodEntry
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.runs.export import export_run

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from vhbench.errors import UsageError
-from vhbench.grid.runner import Settings
+from vhbench.grid.settings import Settings
 from vhbench.method import Budget
 from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.source import Parameter
