@@ -54,7 +54,8 @@ def test_scores_from_before_a_kill_are_recorded_with_the_others(small_net, start
     out = tmp_path / "killed"
     words = [
         "run", "--method", "small-net", "--protocol", tiny, "--bits", "5", "--device", "cpu", "--plugin", SMALL_NET,
-        "--set", "small-net.lr=0.1", "--set", "small-net.pause=0.02", "--checkpoint-every", "0", "--eval-at", "2,11", "--out", out,
+        "--set", "small-net.lr=0.1", "--set", "small-net.pause=0.02", "--checkpoint-every", "0",
+        "--eval-at", "2,11", "--out", out,
     ]  # fmt: skip
     child = start(*words)
     child.wait_for(lambda: any(log.read_text().count("\n") >= 4 for log in out.rglob("train.jsonl")))
