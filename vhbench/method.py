@@ -159,7 +159,9 @@ class Method(abc.ABC):
     - randomness comes from `ctx.rng(stream)` or `ctx.torch_seed(stream)`, so the same seed gives the same codes and
       the global random state stays untouched.
 
-    You may also set `tags` (what the method can do) and `reference` (the paper), override `nested` where one training
+    You may also set `tags` (what the method can do), `reference` (the paper), `variants` (other names for it with other
+    defaults: name -> (summary, hyper-parameters)) and `presets` (published settings where they differ by data set: data
+    set -> hyper-parameters, which `--preset auto` takes on that data set); override `nested` where one training
     serves several code lengths, and override `save` and `load` when the learnt state is more than arrays. `describe`
     counts operations by running torch; a method that computes elsewhere may say its own
     (`vhbench.cost.StatesOperations`). Neural methods subclass
