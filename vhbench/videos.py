@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -101,6 +101,21 @@ class VideoSet:
             scaled_frames: makes them; see `vhbench.features.normalize.ScaledFrames`.
         """
         return VideoSet(scaled_frames(self._features), self._rows)  # type: ignore[arg-type]
+
+    def joined(self, others: np.ndarray) -> VideoSet:
+        """Return the same videos, each with the frames of others after its own: a batch of them holds these together.
+
+        Nothing is read before it is used. Learning from pairs, triplets and the like gives this to the training loop
+        (`NeuralMethod.inputs`).
+
+        Args:
+            others: positions in this set, int, shape (videos, n).
+
+        Returns:
+            Videos of (1 + n) * frames frames.
+        """
+        rows = self._rows[np.column_stack([np.arange(len(self)), others])]
+        return VideoSet(_Joined(self._features, rows), half=self._half)
 
     def arrays(self, size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
         """Yield arrays of shape (up to `size`, frames, dim), float32; every video once, the last one may be smaller.
@@ -211,6 +226,31 @@ class VideoSet:
             if end - begin >= least or end == len(out):
                 yield out[begin:end]
                 begin = end
+
+
+class _Joined:
+    """Rows of features, several to a video, one after the other in time.
+
+    Args:
+        features: what the rows are of, wherever it lies.
+        rows: int64, shape (videos, rows a video).
+    """
+
+    def __init__(self, features: Any, rows: np.ndarray):
+        self.shape = (len(rows), rows.shape[1] * features.shape[1], features.shape[2])
+        self.dtype = features.dtype
+        self.is_cuda = on_gpu(features)
+        self._features, self._rows = features, rows
+        if on_gpu(features):
+            import torch
+
+            self.device = features.device
+            self._rows = torch.from_numpy(rows).to(self.device)  # type: ignore[assignment]
+
+    def __getitem__(self, videos: np.ndarray) -> np.ndarray:
+        """Return the features of videos (an index of the kind that the features take)."""
+        read: np.ndarray = self._features[self._rows[videos].reshape(-1)]
+        return read.reshape(len(videos), *self.shape[1:])
 
 
 def on_gpu(features: object) -> TypeGuard[torch.Tensor]:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vhbench.features import open_features
 from vhbench.testing.files import write_hdf5
+from vhbench.testing.simulated_gpu import simulated_gpus
 from vhbench.videos import VideoSet
 
 
@@ -116,3 +118,29 @@ def test_tensors_are_float32_on_the_device_and_the_callers(make, array):
 def test_there_are_no_labels_to_see(array):
     public = [name for name in dir(VideoSet(array)) if not name.startswith("_")]
     assert not [name for name in public if "label" in name or "class" in name]
+
+
+def test_joined_videos_have_the_frames_of_others_after_their_own(make, array):
+    videos = VideoSet(make(array)).subset(np.array([4, 9, 0, 1]))
+    others = np.array([[1, 1], [3, 0], [2, 2], [0, 3]])
+    joined = videos.joined(others)
+    held = np.concatenate(list(videos.arrays(4)))
+    expected = np.stack([np.concatenate([held[i], held[j], held[k]]) for i, (j, k) in enumerate(others)])
+    assert (len(joined), joined.frames, joined.dim) == (4, 9, 4)
+    order = np.array([2, 0, 3, 1])
+    for size in (1, 3, 4):
+        assert np.array_equal(np.concatenate(list(joined.subset(order).arrays(size))), expected[order])
+        assert np.array_equal(torch.cat(list(joined.subset(order).batches(size))), expected[order])
+
+
+def test_joined_videos_are_halved_with_theirs_and_come_from_tensors(array):
+    others = np.arange(11)[::-1, None]
+    expected = np.concatenate([array, array[::-1]], 1)
+    halved = np.concatenate(list(VideoSet(array).halved().joined(others).arrays(4)))
+    assert np.array_equal(halved, expected.astype(np.float16))
+    resident = VideoSet(array).resident()
+    assert np.array_equal(torch.cat(list(resident.joined(others).batches(4))), expected)
+    with simulated_gpus():
+        resident = VideoSet(array).resident("cuda:0").joined(others)
+        found = torch.cat(list(resident.subset(np.arange(11)).batches(4, device="cuda:0")))
+        assert str(found.device) == "cuda:0" and np.array_equal(found.cpu().numpy(), expected)
