@@ -240,8 +240,9 @@ def a_step_uploads_its_videos_only(subject: GpuSubject) -> None:
             at: n for at, n in subject.on_gpu("float32").uploads.items() if at.partition(" at ")[2][:9] == "videos.py"
         }
         uploads = subject.on_gpu("float32").uploads - Counter(batch) + subject.on_gpu("bf16").uploads
+        epochs = len(subject.on_gpu("float32").losses)  # of all stages
         _require(
-            not uploads and sum(batch.values()) <= EPOCHS * (VIDEOS // BATCH),
+            not uploads and sum(batch.values()) <= epochs * (VIDEOS // BATCH),
             f"a step copies more than its videos to the GPU ({_places(uploads or Counter(batch))}): make constants, "
             "orders and indices there, in `prepare` or `start_epoch`",
         )
