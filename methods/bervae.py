@@ -25,9 +25,9 @@ DRAWS = 2  # estimates of the gradient that are averaged (released)
 class BerVAE(NeuralMethod):
     """Bernoulli variational autoencoder behind BTH's Transformer, one code a video (2023).
 
-    The mean over frames of a linear map of the hidden states, phi, gives each bit's probability p = sigmoid(phi). A code
-    b is drawn, +1 with probability p, else -1; frame t is rebuilt as W (w_t b) + bias, with a weight w_t for each place
-    in time. Minimised is
+    The mean over frames of a linear map of the hidden states, phi, gives each bit's probability p = sigmoid(phi). A
+    code b is drawn, +1 with probability p, else -1; frame t is rebuilt as W (w_t b) + bias, with a weight w_t for each
+    place in time. Minimised is
 
         mean squared error + .1 KL(p || 1/2) / k
 

@@ -8,8 +8,8 @@ from vhbench.testing import parametrize_with_checks
 
 EXPECTED_FAILURES = {
     "bervae": {
-        "codes_are_better_than_chance": "the kit's 4 epochs are 4 steps, in which no bit has parted from the others yet "
-        "(map@20 .38 after 20 epochs, .60 after 40)"
+        "codes_are_better_than_chance": "the kit's 4 epochs are 4 steps, in which no bit has parted from the others "
+        "yet (map@20 .38 after 20 epochs, .60 after 40)"
     },
     "dkph": {
         "codes_are_better_than_chance": "the kit's 4 epochs are 4 steps from new weights; the code reads all frames at "
@@ -18,7 +18,7 @@ EXPECTED_FAILURES = {
     "jtae": {
         "codes_are_better_than_chance": "the kit's 144 videos are 1 step an epoch at batch 256; it takes 80 epochs to "
         "tell its codes from an untrained network's (map@20 .60 after 160)"
-    }
+    },
 }
 
 

@@ -10,8 +10,11 @@ from vhbench.methods.bth import BTH
 from vhbench.training import Moment
 
 NUMBERS = Numbers("bth")
-NAMES = {f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in (("binary", "binary"), ("read_out", "restore"))
-         for leaf in ("weight", "bias")}
+NAMES = {
+    f"{ours}.{leaf}": f"{theirs}.{leaf}"
+    for ours, theirs in (("binary", "binary"), ("read_out", "restore"))
+    for leaf in ("weight", "bias")
+}
 METHOD = BTH(16, width=32)
 SIMILAR = NUMBERS["in/is_similar"]
 ANCHORS = torch.stack([NUMBERS[f"in/anchor{half}"] for half in (1, 2)], 1)
@@ -84,8 +87,10 @@ def test_the_first_trainings_gradients(module, stored):
 
 def test_the_loss_and_gradients_with_the_programs_dropout(module, stored, monkeypatch):
     folder = "in/train/dropout_keep/view1/"
-    kept = [torch.stack([NUMBERS[f"in/train/dropout_keep/view{half}/{name}"] for half in (1, 2)], 1).flatten(0, 1)
-            for name in sorted(NUMBERS.names(folder))]
+    kept = [
+        torch.stack([NUMBERS[f"in/train/dropout_keep/view{half}/{name}"] for half in (1, 2)], 1).flatten(0, 1)
+        for name in sorted(NUMBERS.names(folder))
+    ]
 
     def dropout(x, p, training, inplace):
         assert training and p == 0.1

@@ -14,9 +14,7 @@ LATENT, ANCHORS = (NUMBERS[f"in/tags/{name}"].numpy() for name in ("latent", "an
 
 
 def test_frames_are_zeroed_replaced_and_kept():
-    clean, expected = (
-        torch.cat([NUMBERS[f"in/{name}{half}"] for half in (1, 2)]) for name in ("clean", "mask_input")
-    )
+    clean, expected = (torch.cat([NUMBERS[f"in/{name}{half}"] for half in (1, 2)]) for name in ("clean", "mask_input"))
     kind, source = NUMBERS["in/corruption_kind"], NUMBERS["in/corruption_source"].long()
     own = torch.arange(kind.numel()).view(kind.shape)
     other = source[:, :, 0] * kind.shape[1] + source[:, :, 1]
