@@ -188,7 +188,7 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
     with isolated_torch(ctx):
         torch.manual_seed(ctx.torch_seed("init"))
         module = method.build(frames, dim)
-        flops, epochs, read, training_bytes = _train(method, module, VideoSet(features), few, ctx)
+        flops, epochs, read, training_bytes = _train(method, module, features, few, ctx)
         module.eval()
         with torch.inference_mode():
             counts = [_count(partial(method.codes, module, few[:n])) for n in BATCHES]
@@ -210,24 +210,25 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
 
 
 def _train(
-    method: NeuralMethod, module: nn.Module, train: VideoSet, few: torch.Tensor, ctx: FitContext
-) -> tuple[tuple[float, ...], int, int, int]:
+    method: NeuralMethod, module: nn.Module, features: SyntheticFrames, few: torch.Tensor, ctx: FitContext
+) -> tuple[tuple[float, ...], int, float, int]:
     """Go through the epochs as training does, with steps in the first and the last alone.
 
     Returns:
-        Operations a video in these epochs; how many epochs there are, and how many of them read the videos; bytes of
-        weights, gradients and the optimisers' state.
+        Operations a video in these epochs; how many epochs there are, and how many videos their batches read for each
+        video of an epoch; bytes of weights, gradients and the optimisers' state.
     """
+    train = VideoSet(features)
     method.prepare(module, train, ctx)
     training = Training(method, module, train, ctx)
     weights = list(module.parameters())
-    flops, read, gradient_bytes, state_bytes = [], 0, 0, {}
+    flops, read, gradient_bytes, state_bytes = [], 0.0, 0, {}
     for number in range(len(training.epochs)):
         moment = training.start_epoch(number)
         inputs = method.inputs(module, train, moment)
-        read += inputs is train
+        batch, each = (few, 1.0) if inputs is train else _made_of(inputs, features)
+        read += each
         if number in (0, len(training.epochs) - 1):
-            batch = few if inputs is train else next(inputs.batches(max(BATCHES)))
             counts = [
                 _count(partial(training.gradient, batch[:n], replace(moment, rows=torch.arange(n)))) for n in BATCHES
             ]
@@ -241,6 +242,14 @@ def _train(
         method.end_epoch(module, train, moment)
     module.zero_grad(set_to_none=True)
     return tuple(flops), len(training.epochs), read, _bytes(weights) + gradient_bytes + sum(state_bytes.values())
+
+
+def _made_of(inputs: VideoSet, features: SyntheticFrames) -> tuple[torch.Tensor, float]:
+    """Return a few of an epoch's inputs, and how many videos are read for each; `features` do not count them."""
+    before, size = features.rows_read, max(BATCHES)
+    few = torch.cat(list(inputs.subset(np.arange(size)).batches(size)))
+    read, features.rows_read = features.rows_read - before, before
+    return few, read / size
 
 
 def _count(run: Callable[[], object]) -> int:

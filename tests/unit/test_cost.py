@@ -174,6 +174,17 @@ def test_reading_the_training_set_outside_the_steps_is_counted():
     assert measure(Reader(BITS), FRAMES, DIM).training.passes == EPOCHS + 1 + 3
 
 
+class Triplets(Linear):
+    """Learns from each video with the frames of two others."""
+
+    def inputs(self, module, train, moment):
+        return train.joined(np.zeros((len(train), 2), dtype=int)) if moment.epoch else train
+
+
+def test_videos_that_are_joined_are_all_read():
+    assert measure(Triplets(BITS), FRAMES, DIM).training.passes == 1 + 3 * (EPOCHS - 1)
+
+
 def test_bytes_of_a_video_and_of_its_code():
     cost = measure(Linear(BITS), FRAMES, DIM)
     assert (cost.video_bytes, cost.code_bytes) == (FRAMES * DIM * 4, 1)
