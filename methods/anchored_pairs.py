@@ -1,6 +1,6 @@
 """What BTH and DKPH share: a first training that finds anchors, and a second one on pairs drawn by them.
 
-Li, Chen, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. DKPH: Dual-Stream
+Li, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. DKPH: Dual-Stream
 Knowledge-Preserving Hashing for Unsupervised Video Retrieval, ECCV 2022.
 """
 

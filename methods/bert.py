@@ -1,6 +1,6 @@
 """The small Transformer that BTH, DKPH and BerVAE share, its schedule, and the squared error of a linear read-out.
 
-Li, Chen, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. The forms are
+Li, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. The forms are
 those of the released program: blocks with the normalisation first and none after the last one, a layer norm that
 divides by the unbiased deviation, GELU by its tanh formula.
 """

@@ -1,6 +1,6 @@
 """BTH: a bidirectional Transformer that reconstructs corrupted videos and keeps pairs by anchors together or apart.
 
-Li, Chen, Li, Lu, Zhou: Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. "Released" below means
+Li, Li, Lu, Zhou: Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. "Released" below means
 the authors' program, which the forms and constants are taken from.
 """
 
@@ -60,7 +60,7 @@ class BTH(AnchoredPairs):
     """
 
     name = "bth"
-    reference = "Li, Chen, Li, Lu, Zhou, CVPR 2021"
+    reference = "Li, Li, Lu, Zhou, CVPR 2021"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # the released program's only settings
         "fcvid": {"epochs": 56, "stage1_epochs": 56, "batch_size": 256, "lr": 3e-4, "anchors": 2000},

@@ -1,6 +1,6 @@
 """The corruption of frames that BTH brought from BERT to videos, and what is then to be reconstructed.
 
-Li, Chen, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021; DKPH, BerVAE and
+Li, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021; DKPH, BerVAE and
 MCMSH took it over. The rules are those of the codes released with these papers.
 """
 

@@ -1,6 +1,6 @@
 """DKPH: one stream for a video's code and one for what changes in time, which both serve the reconstruction.
 
-Li, Li, Xue, Ouyang, Liu, Liu, Zhang: Dual-Stream Knowledge-Preserving Hashing for Unsupervised Video Retrieval,
+Li, Xie, Ge, Zhang, Min, Zhang: Dual-Stream Knowledge-Preserving Hashing for Unsupervised Video Retrieval,
 ECCV 2022. "Released" below means the authors' program, which the forms and constants are taken from.
 """
 
@@ -58,7 +58,7 @@ class DKPH(AnchoredPairs):
     """
 
     name = "dkph"
-    reference = "Li, Li, Xue, Ouyang, Liu, Liu, Zhang, ECCV 2022"
+    reference = "Li, Xie, Ge, Zhang, Min, Zhang, ECCV 2022"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # the released program's only settings; the first training is BTH's
         "fcvid": {"epochs": 49, "stage1_epochs": 56, "batch_size": 256, "lr": 3e-4, "anchors": 2000},

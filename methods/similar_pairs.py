@@ -1,6 +1,6 @@
 """Which videos are alike because they lie near the same anchors: tags of pairs, and pairs drawn by their tags.
 
-Li, Chen, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021; DKPH and MCMSH
+Li, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021; DKPH and MCMSH
 draw from the same tags. The released programs hold three matrices of videos x videos; here each anchor has a list of
 its videos, which gives the same tags in a few numbers a video.
 """
