@@ -114,7 +114,7 @@ class AnchoredPairs(NeuralMethod):
     def loss(self, module: Any, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the reconstruction of the first training, or the terms of `pair_loss`."""
         if moment.stage == 1:
-            videos = videos.unflatten(1, (2, -1)).flatten(0, 1)
+            videos = videos.reshape(2 * len(videos), -1, videos.shape[2])
         seen, target = corrupted(videos, self.target)
         hidden = module.encoder(pack(seen))
         if moment.stage == 0:

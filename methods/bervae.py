@@ -123,7 +123,7 @@ class BerVAE(NeuralMethod):
                 recon = error.mean(codes + 2 * (p - p.detach()))
             else:
                 estimates = [u2g(phi.detach(), error.of_codes, torch.rand_like(p)) for _ in range(DRAWS)]
-                slope = (phi * (sum(estimates) / DRAWS)).sum() / error.count
+                slope = (phi * (sum(estimates) / DRAWS)).sum() / error.numbers
                 recon = error.mean(codes) + (slope - slope.detach())  # 0, with the estimated gradient
             return {"recon": recon, "prior": self.kl_weight * prior_divergence(p)}
 
@@ -143,13 +143,13 @@ class CodeError(NamedTuple):
         constant: the first term, summed over the batch.
         linear: W' sum w_t y_t, shape (batch, bits).
         square: sum w_t^2 W'W, shape (bits, bits).
-        count: numbers in the target, by which its mean is taken.
+        numbers: in the target; the mean is over them.
     """
 
     constant: torch.Tensor
     linear: torch.Tensor
     square: torch.Tensor
-    count: int
+    numbers: int
 
     def of_codes(self, codes: torch.Tensor) -> torch.Tensor:
         """Return each video's error but for what no code changes, shape (batch,)."""
@@ -157,7 +157,7 @@ class CodeError(NamedTuple):
 
     def mean(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of codes, (batch, bits)."""
-        return (self.constant + self.of_codes(codes).sum()) / self.count
+        return (self.constant + self.of_codes(codes).sum()) / self.numbers
 
 
 class Network(nn.Module):
@@ -204,7 +204,7 @@ def u2g(phi: torch.Tensor, error: Any, u: torch.Tensor) -> torch.Tensor:
     """
     p = phi.sigmoid()
     one, two = u > 1 - p, u < p
-    difference = error(signs(one, p)) - error(signs(two, p))
+    difference: torch.Tensor = error(signs(one, p)) - error(signs(two, p))
     return phi.abs().sigmoid() / 2 * difference[:, None] * (one.to(p.dtype) - two.to(p.dtype))
 
 

@@ -110,8 +110,8 @@ class BTH(AnchoredPairs):
     ) -> dict[str, torch.Tensor]:
         """Return the three terms of the second training."""
         codes = module.frame_states(hidden)
-        means = codes.mean(1).unflatten(0, (-1, 2))
-        latents = hidden.mean(1).unflatten(0, (-1, 2))
+        means = codes.mean(1).view(-1, 2, self.bits)
+        latents = hidden.mean(1).view(-1, 2, self.width)
         return {
             "recon": self.recon_weight * mean_squared_error(target, codes, module.read_out),
             "pairwise": self.pairwise_weight * neighbour_loss(means, pairs.similar),

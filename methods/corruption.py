@@ -65,7 +65,7 @@ def corrupted(videos: torch.Tensor, target: str) -> tuple[torch.Tensor, torch.Te
         MethodError: the target is neither.
     """
     check_target(target)
-    seen = draw_corruption(*videos.shape[:2], device=videos.device).apply(videos)
+    seen = draw_corruption(videos.shape[0], videos.shape[1], videos.device).apply(videos)
     return seen, seen if target == "released" else videos
 
 

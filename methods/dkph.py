@@ -112,13 +112,13 @@ class DKPH(AnchoredPairs):
         """Return the four terms of the second training."""
         codes = frame_sign(module.logits(hidden))
         states = codes.unsqueeze(1) + module.changes(hidden)
-        latents = hidden.mean(1).unflatten(0, (-1, 2))
+        latents = hidden.mean(1).view(-1, 2, self.width)
         apart = (1 - pairs.similar[:, None, None]) / 2
         own, other = (apart * pairs.anchors).unbind(1)
         triplet = nn.functional.triplet_margin_loss(latents[:, 0], own, other, margin=self.margin)
         return {
             "recon": mean_squared_error(target, states, module.read_out),
-            "pairwise": self.pairwise_weight * neighbour_loss(codes.unflatten(0, (-1, 2)), pairs.similar),
+            "pairwise": self.pairwise_weight * neighbour_loss(codes.view(-1, 2, self.bits), pairs.similar),
             "anchor": self.temporal_weight * anchor_loss(latents, pairs.anchors),
             "triplet": self.temporal_weight * self.triplet_weight * triplet,
         }

@@ -49,7 +49,8 @@ class SimilarityTags:
     def tagged(self, i: int, tag: int) -> np.ndarray:
         """Return all videos of a tag with video i, ascending."""
         others = np.unique(self._lists[tag].videos(i)) if tag else np.arange(len(self.nearest))
-        return others[self.tags(np.full(len(others), i), others) == tag]
+        chosen: np.ndarray = others[self.tags(np.full(len(others), i), others) == tag]
+        return chosen
 
     def draw(self, rows: np.ndarray, tag: int, rng: np.random.Generator) -> np.ndarray:
         """Draw a partner for each video, uniformly among the videos of that tag with it.

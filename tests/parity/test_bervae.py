@@ -91,7 +91,7 @@ def test_the_divergences_gradients(module):
 
 def test_the_unbiased_estimate_and_the_encoders_gradients(module, step):
     phi, error = module.logits(module.encoder(SEEN)).detach(), module.error(TARGET)
-    draws = [u2g(phi, error.of_codes, NUMBERS[f"in/u2g_u{draw}"]) / error.count for draw in (1, 2)]
+    draws = [u2g(phi, error.of_codes, NUMBERS[f"in/u2g_u{draw}"]) / error.numbers for draw in (1, 2)]
     for number, draw in enumerate(draws, 1):
         assert_close(draw, NUMBERS[f"out/u2g_draw{number}"])
     assert_close(sum(draws) / 2, NUMBERS["out/u2g_mean"])
@@ -106,6 +106,6 @@ def test_the_unbiased_estimate_and_the_encoders_gradients(module, step):
 def test_the_estimates_mean_is_the_exact_gradient(module):
     phi, error = module.logits(module.encoder(SEEN)).detach(), module.error(TARGET)
     torch.manual_seed(0)
-    mean = sum(u2g(phi, error.of_codes, torch.rand_like(phi)) for _ in range(4000)) / 4000 / error.count
+    mean = sum(u2g(phi, error.of_codes, torch.rand_like(phi)) for _ in range(4000)) / 4000 / error.numbers
     exact = NUMBERS["out/exact_grad_phi_of_expected_rec"]
     assert (mean - exact).norm() < 0.1 * exact.norm()
