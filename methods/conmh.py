@@ -137,18 +137,12 @@ class ConMH(NeuralMethod):
 
     def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the terms of the loss for two views drawn anew."""
-        batch, frames, _ = videos.shape
-        return self.terms(module, videos, two_views(batch, frames, self.mask_ratio, videos.device), moment)
-
-    def terms(
-        self, module: Network, videos: torch.Tensor, views: tuple[View, View], moment: Moment
-    ) -> dict[str, torch.Tensor]:
-        """Return the terms of the loss for given views; arguments else as for `loss`."""
-        packed, both = pack(videos), stacked(views)
+        packed = pack(videos)
         tokens = module.embed(packed)
-        codes = frame_sign(module.logits(both.seen(tokens.repeat(2, 1, 1))))
+        views, seen = self.views(module, tokens)
+        codes = frame_sign(module.logits(seen))
         one, two = codes.mean(1).chunk(2)
-        states = module.decode(codes, both)
+        states = module.decode(codes, stacked(views))
         error = hidden_error(videos, packed, views, states, module.decoder.read_out)
         agreement = debiased_contrastive(one, two, self.temperature, self.tau)
         return {
@@ -156,6 +150,20 @@ class ConMH(NeuralMethod):
             "contrastive": self.contrastive_weight * agreement,
             **self.further_terms(module, tokens, (one, two), moment),
         }
+
+    def views(self, module: Any, tokens: torch.Tensor) -> tuple[tuple[View, View], torch.Tensor]:
+        """Return two views of each video, and the tokens that they see: those of the first view, then the second's.
+
+        Args:
+            module: the network, in training mode.
+            tokens: all frames of the batch, embedded: (batch, frames, width).
+
+        Returns:
+            The views, and shape (2 * batch, frames seen, width).
+        """
+        batch, frames, _ = tokens.shape
+        views = two_views(batch, frames, self.mask_ratio, tokens.device)
+        return views, stacked(views).seen(tokens.repeat(2, 1, 1))
 
     def codes(self, module: Network, videos: torch.Tensor) -> torch.Tensor:
         """Return the vote of all frames' codes as bool."""
