@@ -120,3 +120,10 @@ def test_a_method_that_uses_every_hook_of_the_training_loop(vhbench):
     assert len(path.read_text().splitlines()) < 80
     code, out, _ = vhbench("check", path)
     assert code == 0 and f"every-hook: all {len(RULES)} rules are kept" in out
+
+
+def test_a_block_of_another_kind_in_conmhs_place_is_one_short_file(vhbench):
+    path = Path(__file__).parents[1] / "cli" / "plugins" / "mamba_in_conmh.py"
+    assert len(path.read_text().splitlines()) < 60
+    code, out, _ = vhbench("check", path)
+    assert code == 0 and f"mamba-conmh: all {len(RULES)} rules are kept" in out
