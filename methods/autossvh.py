@@ -7,7 +7,7 @@ Hashing, IEEE/CVF Conference on Computer Vision and Pattern Recognition, 2025. "
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -154,7 +154,7 @@ class AutoSSVH(ConMH):
             network.encoder.embed = nn.Sequential(nn.Dropout(self.dropout), network.encoder.embed)
         if self.sampler == "described":
             network.sampler = FrameSampler(self.width).apply(start_linear)
-        return network
+        return cast(nn.Module, network)
 
     def prepare(self, module: Any, train: VideoSet, ctx: FitContext) -> None:
         """Make room for the clusters."""

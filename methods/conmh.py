@@ -295,7 +295,7 @@ def hidden_error(
         read_out: W and b.
     """
     projected = packed @ read_out.weight
-    wanted = torch.cat([view.missed(projected) for view in views]).to(states.dtype)
+    targets = torch.cat([view.missed(projected) for view in views]).to(states.dtype)
     with torch.autocast(states.device.type, enabled=False):
         times = videos.new_zeros(videos.shape[:2])
         for view in views:
@@ -304,4 +304,5 @@ def hidden_error(
         total = times.flatten() @ videos.flatten(0, 1)
         weight, bias, h = read_out.weight, read_out.bias, states.flatten(0, 1)
         decoded = ((h.T @ h) * (weight.T @ weight)).sum() + 2 * (h.sum(0) @ (weight.T @ bias)) + len(h) * (bias @ bias)
-        return size - 2 * ((wanted * states).sum() + total @ bias) + decoded
+        error: torch.Tensor = size - 2 * ((targets * states).sum() + total @ bias) + decoded
+        return error

@@ -28,7 +28,8 @@ class FrameSampler(nn.Module):
 
     def scores(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map (batch, frames, width) to a score of each frame between 0 and 1, (batch, frames, 1)."""
-        return self.score(tokens + self.norm(self.mlp(tokens))).sigmoid()
+        scores: torch.Tensor = self.score(tokens + self.norm(self.mlp(tokens)))
+        return scores.sigmoid()
 
     def forward(self, tokens: torch.Tensor, count: int) -> tuple[View, torch.Tensor]:
         """Choose frames; the noise comes from torch's global generator.
