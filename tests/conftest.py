@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from vhbench.cli import main
-from vhbench.runs.record import SCHEMA
+from vhbench.runs.record import SCHEMA, write_record
 from vhbench.runs.spec import RunSpec, budget_name
 from vhbench.scoring import record_metrics
-from vhbench.system.files import write_json
 from vhbench.testing import fakes
 from vhbench.testing.fakes import make_protocol
 
@@ -215,7 +214,7 @@ def write_run(out: Path) -> Callable[..., Path]:
             "timing": {}, "environment": {"finished": "2026-01-01T00:00:00+00:00"},
         }  # fmt: skip
         folder = out / spec.folder
-        write_json(folder / "run.json", {**record, **changes})
+        write_record(folder, {**record, **changes})
         return folder
 
     return write

@@ -287,6 +287,7 @@ def rescore(
     method: OneOrMoreNames = (),
     bits: OneOrMoreNumbers = (),
     ks: OneOrMoreNumbers = (),
+    check: bool = False,
     data: Path | str | None = None,
     out: Path | str = "results",
 ) -> pd.DataFrame:
@@ -297,26 +298,30 @@ def rescore(
         method: names to keep; empty keeps all.
         bits: code lengths to keep; empty keeps all.
         ks: the K to record; empty takes each protocol's own.
+        check: write nothing; compare each record with what its codes give, at the K that it has.
         data: folder of the feature files; `$VHBENCH_DATA` by default.
         out: results folder.
 
     Returns:
         A row a run: protocol, method, bits, seed, result ("unchanged", "changed", or "left" as it was), changed (name
-        of a score -> what it was and what it is), added and dropped (names of scores), problem, folder.
+        of a number -> what it was and what it is), added and dropped (names of scores), problem, folder.
 
     Raises:
-        UsageError: an unknown name, an impossible K, or a protocol that only its manifest tells.
+        UsageError: an unknown name, an impossible K, K for a check, or a protocol that only its manifest tells.
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
     import pandas as pd
 
-    from vhbench.runs.rescore import rescore_runs
+    from vhbench.runs.rescore import check_runs, rescore_runs
 
-    choice = Choice(methods=_texts(method), bits=_ints(bits))
-    found = rescore_runs(
-        Registry(), Store(out), choice, protocols=_texts(protocol), ks=_ints(ks), data=_data_folder(data)
-    )
+    choice, protocols, folder = Choice(methods=_texts(method), bits=_ints(bits)), _texts(protocol), _data_folder(data)
+    if check:
+        if _ints(ks):
+            raise UsageError("a check compares at the K that a record has: leave out ks.")
+        found = check_runs(Registry(), Store(out), choice, protocols=protocols, data=folder)
+    else:
+        found = rescore_runs(Registry(), Store(out), choice, protocols=protocols, ks=_ints(ks), data=folder)
     return pd.DataFrame(
         {
             **{key: item.record.spec[key] for key in ("protocol", "method", "bits", "seed")},

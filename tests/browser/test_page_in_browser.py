@@ -16,7 +16,7 @@ from vhbench.report.page import write_page
 from vhbench.report.page.build import render_page
 from vhbench.report.page.gather import gather
 from vhbench.runs.groups import Choice
-from vhbench.runs.record import read_record
+from vhbench.runs.record import read_record, write_record
 from vhbench.runs.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -50,9 +50,9 @@ def folder(tmp_path_factory):
         make_run(root / "results", made, "lsh", bits, noise=0.4)
     make_run(root / "results", made, "uvvh", 32, noise=0.1, epochs=[9.0, 5.0, 4.0], params={HOSTILE: LONG})
     make_run(root / "results", other, "itq", 16, noise=0.45)
-    path = make_run(root / "results", made, "lsh", 64) / "run.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "status": "failed", "reason": HOSTILE}))
+    folder = make_run(root / "results", made, "lsh", 64)
+    record = json.loads((folder / "run.json").read_text())
+    write_record(folder, {**record, "status": "failed", "reason": HOSTILE})
     content = gather(Store(root / "results"), Choice(), Registry(), {"made": made, "other": other}, None, root)
     (root / "page.html").write_text(render_page(content), encoding="utf-8")
     return root
@@ -407,10 +407,10 @@ def test_no_request_leaves_the_page(page):
 
 
 def test_problems_of_the_data_mark_the_methods_and_stand_below_the_table(browser, tmp_path):
-    path = make_run(tmp_path / "results", made := Made(), "itq", 16) / "run.json"
+    folder = make_run(tmp_path / "results", made := Made(), "itq", 16)
     text = f"3 of 40 queries are training videos too {HOSTILE}"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "data": {"made": {"problems": {"in_training": text}}}}))
+    record = json.loads((folder / "run.json").read_text())
+    write_record(folder, {**record, "data": {"made": {"problems": {"in_training": text}}}})
     content = gather(Store(tmp_path / "results"), Choice(), Registry(), {"made": made}, None, tmp_path)
     (tmp_path / "page.html").write_text(render_page(content), encoding="utf-8")
     page = Page(browser, (tmp_path / "page.html").as_uri())
@@ -419,8 +419,9 @@ def test_problems_of_the_data_mark_the_methods_and_stand_below_the_table(browser
 
 
 def test_a_folder_without_a_finished_run_says_so(browser, tmp_path):
-    path = make_run(tmp_path / "results", Made()) / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "failed", "reason": "out of memory"}))
+    folder = make_run(tmp_path / "results", Made())
+    record = json.loads((folder / "run.json").read_text())
+    write_record(folder, {**record, "status": "failed", "reason": "out of memory"})
     write_page(tmp_path / "page.html", Store(tmp_path / "results"), Choice())
     page = Page(browser, (tmp_path / "page.html").as_uri())
     assert "No run has finished" in page.one("#results").text

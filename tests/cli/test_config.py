@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from vhbench.runs.record import write_record
+
 
 @pytest.fixture
 def grid(tmp_path, tiny, out, fake_methods):
@@ -141,10 +143,10 @@ def test_a_record_from_before_the_entry_names_the_file_of_its_method(vhbench, fo
     record, _, plugin, _ = foreign
     values = json.loads(record.read_text())
     del values["made_with"]
-    record.write_text(json.dumps(values))
+    write_record(record.parent, values)
     assert f"made with --plugin '{plugin}': add" in vhbench("run", "--config", record, "--out", out).error
     values["method"]["origin"] = "built-in"
-    record.write_text(json.dumps(values))
+    write_record(record.parent, values)
     assert "unknown here; add where they are (--protocol PATH.toml" in vhbench("run", "--config", record).error
 
 

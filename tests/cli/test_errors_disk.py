@@ -267,7 +267,10 @@ def test_each_damage_has_its_sentence(damaged, out):
     assert all("is damaged (not JSON): `vhbench run`" in said[kind] for kind in ("cut off", "binary"))
     assert "is damaged (it has too many levels): `vhbench run`" in said["deep"]
     assert all("(not a run record" in said[kind] for kind in ("another list", "another object", "no specification"))
-    assert "has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1' and 'vhbench.run/2'" in said["old"]
+    assert (
+        "has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1', 'vhbench.run/2' and 'vhbench.run/3'"
+        in said["old"]
+    )
     assert "is damaged (it is a folder and no regular file)" in said["folder"]
 
 

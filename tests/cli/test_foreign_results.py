@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vhbench.launch import queue
+from vhbench.runs.record import write_record
 from vhbench.runs.spec import digest_of
 from vhbench.runs.store import Store
 from vhbench.system.files import sha256_of, write_json
@@ -176,7 +177,7 @@ def test_no_manifest_is_opened_because_a_record_names_it(vhbench, out, write_run
     path = write_run() / "run.json"
     record = json.loads(path.read_text())
     record["spec"]["protocol"] = name
-    write_json(path, {**record, "id": digest_of(record["spec"])})
+    write_record(path.parent, {**record, "id": digest_of(record["spec"])})
     for words in (("rescore",), ("report", "-o", tmp_path / "page.html"), ("compare",), ("run", "--config", path)):
         result = vhbench(*words, *(("--out", out) if words[0] != "run" else ()))
         assert result.code in (0, 2)
@@ -214,7 +215,7 @@ def test_an_archive_that_grows_is_named_and_not_unpacked(vhbench, run_tiny, out,
     path.write_bytes(bomb(first))
     record = json.loads(path.with_name("run.json").read_text())
     record["files"][name], record["sizes"][name] = sha256_of(path), path.stat().st_size
-    write_json(path.with_name("run.json"), record)
+    write_record(path.parent, record)
     for module in ("vhbench.system.arrays.LARGEST", "vhbench.runs.record.LARGEST"):
         monkeypatch.setattr(module, 1 << 26)
     monkeypatch.setattr("vhbench.runs.stored_codes.LARGEST_PACKED", 1 << 26)
@@ -234,7 +235,7 @@ def test_a_file_that_is_large_on_paper_only_is_not_read(vhbench, run_tiny, out):
     record = json.loads(path.with_name("run.json").read_text())
     os.truncate(path, 1 << 40)
     record["sizes"]["codes.npz"] = 1 << 40
-    write_json(path.with_name("run.json"), record)
+    write_record(path.parent, record)
     result = vhbench("list", "runs", "--out", out)
     assert f"{path} is damaged (it has 1099511627776 bytes, and such a file at most 1073741824)" in result.err
     assert "codes.npz was damaged" in run_tiny("fake").err or run_tiny("fake").code == 0
@@ -291,10 +292,10 @@ def shown(text):
 def test_no_text_of_others_steers_a_terminal(vhbench, out, write_run):
     evil = "\x1b]0;title\x07\x1b[2J\u202e\r\nfake"
     path = write_run(changed={evil: evil}, params={evil: evil}, selection=evil) / "run.json"
-    write_json(path, {**json.loads(path.read_text()), "budget": evil})
+    write_record(path.parent, {**json.loads(path.read_text()), "budget": evil})
     write_run("lsh", status="failed", reason=evil)
     path = write_run("sh", environment={"finished": evil, "cpu": evil}) / "run.json"
-    write_json(path, {**json.loads(path.read_text()), "method": {"fingerprint": "", "origin": evil}})
+    write_record(path.parent, {**json.loads(path.read_text()), "method": {"fingerprint": "", "origin": evil}})
     (out / f"a{evil}" / "b" / "8b-s0-0123abcd").mkdir(parents=True)
     (out / f"a{evil}" / "b" / "8b-s0-0123abcd" / "run.json").write_text("{")
     (out / "toy" / f"b{evil}" / "8b-s0-0123abcd").mkdir(parents=True)

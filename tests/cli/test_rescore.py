@@ -14,9 +14,11 @@ import scipy.io
 
 import vhbench as package
 from vhbench.codes import unpack
+from vhbench.errors import UsageError
+from vhbench.runs.record import write_record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store
-from vhbench.system.files import sha256_of, write_json
+from vhbench.system.files import sha256_of
 from vhbench.testing import make_protocol
 
 MAP = "map@20[den=k,ties=expected,self=keep]"
@@ -50,7 +52,7 @@ def load(record):
 
 def change(record, **entries):
     """Change entries of a record on disk."""
-    (record.folder / "run.json").write_text(json.dumps({**load(record), **entries}))
+    write_record(record.folder, {**load(record), **entries})
 
 
 def contents(folder):
@@ -72,7 +74,7 @@ def test_numbers_that_come_out_the_same_are_reported_so(rescore, record):
     after = load(record)
     assert set(after) - set(record.data) == {"rescored"}
     assert {"vhbench", "finished"} == set(after["rescored"])
-    assert {name for name in record.data if record.data[name] != after[name]} <= {"timing"}
+    assert {name for name in record.data if record.data[name] != after[name]} <= {"timing", "digest"}
     assert {name for name, value in record.data["timing"].items() if value != after["timing"][name]} <= {"score_s"}
     assert {name for name, old in before.items() if old != contents(record.folder)[name]} == {"run.json"}
 
@@ -262,7 +264,7 @@ def _copy(record, seed):
     spec = RunSpec(**{**record.spec, "seed": seed})
     folder = record.folder.parents[2] / spec.folder
     shutil.copytree(record.folder, folder)
-    write_json(folder / "run.json", {**record.data, "id": spec.id, "spec": spec.to_json()})
+    write_record(folder, {**record.data, "id": spec.id, "spec": spec.to_json()})
 
 
 def _rescored(folder):
@@ -289,3 +291,85 @@ def test_the_python_function_returns_a_row_a_run(tiny, record, out):
     assert table[["method", "seed", "result"]].values.tolist() == [["fake", 0, "changed"], ["fake", 1, "unchanged"]]
     assert table["changed"][0] == {MAP: (0.123, record.scores[MAP])} and table["changed"][1] == {}
     assert set(package.rescore(tiny, ks=[3], out=out)["result"]) == {"changed"}
+
+
+# only compared
+
+
+@pytest.fixture
+def check(rescore, out):
+    """Run `vhbench rescore --check`, which changes nothing in the results folder."""
+
+    def run(*words):
+        before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        result = rescore("--check", *words)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+        return result
+
+    return run
+
+
+def test_a_check_of_sound_runs_says_so(check, record, run_tiny):
+    run_tiny("itq", "--bits", "4,8")
+    result = check()
+    assert (result.code, result.out) == (0, "3 runs: as the codes give it\n")
+    assert check("--method", "itq", "--bits", "4").out == "1 run: as the codes give it\n"
+
+
+def test_a_check_names_a_number_that_the_codes_do_not_give(check, record):
+    """Whoever changes a record may give it the digest of its new content; the codes tell."""
+    change(record, scores={**record.scores, MAP: 0.123, "mrr[ties=expected,self=keep]": 0.5})
+    result = check()
+    assert result.code == 1
+    assert result.out.splitlines() == [
+        f"differs: {record.folder}: {MAP} is 0.123 in the record, {record.scores[MAP]:.10g} by its codes, and 1 more "
+        "numbers",
+        "1 run: not as the codes give it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "value"),
+    [("audit", "dead_bits", 7), ("chance", "value", 0.9), ("queries", "scored", 3), ("audit", "made_up", 1)],
+)
+def test_a_check_compares_all_that_comes_of_the_codes(check, record, entry, name, value):
+    change(record, **{entry: {"tiny": {**record.data[entry]["tiny"], name: value}}})
+    result = check()
+    assert result.code == 1 and f"{entry}.tiny.{name} is {value} in the record, " in result.out
+
+
+def test_a_check_is_at_the_ks_of_the_record(check, rescore, record):
+    rescore("--ks", "3,7")
+    assert check().code == 0
+    change(record, scores={**load(record)["scores"], "map@9[den=k,ties=expected,self=keep]": 0.25})
+    assert "map@9[den=k,ties=expected,self=keep] is 0.25 in the record, " in check().out
+    refused = check("--ks", "3")
+    assert refused.code == 2 and "leave out --ks" in refused.error
+
+
+@pytest.mark.parametrize("name", ["run.json", "codes.npz", "per_query.npz", "curves.json", "train.jsonl"])
+def test_a_check_notices_a_flipped_bit_in_every_file(check, record, run_tiny, name):
+    run_tiny("itq")
+    path = record.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    result = check()
+    assert result.code == 1 and f"{path} is damaged" in result.out + result.err
+
+
+def test_a_check_without_the_data_or_with_others_fails(check, record, vhbench, out, tmp_path):
+    other = make_protocol(tmp_path / "other", name="tiny", videos=44)
+    result = vhbench("rescore", "--check", "--protocol", other, "--out", out)
+    assert result.code == 1 and f"damaged or not checked: {record.folder}: " in result.out
+    assert "was made on other" in result.out
+
+
+def test_a_check_from_python(record, tiny, out):
+    found = package.rescore(tiny, check=True, out=out)
+    assert found["result"].tolist() == ["unchanged"] and "rescored" not in load(record)
+    change(record, scores={**record.scores, MAP: 0.123})
+    (row,) = package.rescore(tiny, check=True, out=out).to_dict("records")
+    assert row["result"] == "changed" and row["changed"] == {MAP: (0.123, record.scores[MAP])}
+    with pytest.raises(UsageError, match="leave out ks"):
+        package.rescore(tiny, check=True, ks=5, out=out)

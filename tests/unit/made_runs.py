@@ -87,12 +87,13 @@ def make_run(root, protocol, method="itq", bits=16, seed=0, noise=0.2, epochs=()
         f"{s.name}/{role}": pack(codes[getattr(s, role).digest]) for s in splits for role in ("query", "database")
     }
     with Store(root).claim(spec) as folder:
+        if epochs:
+            lines = [{"epoch": n, "loss": loss, "kl": loss / 2, "seconds": 1.0} for n, loss in enumerate(epochs, 1)]
+            folder.path.mkdir(parents=True, exist_ok=True)
+            (folder.path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         folder.publish(
             {**record, **changes},
             arrays={"codes.npz": arrays, "per_query.npz": scored.per_query},
             texts={"curves.json": scored.curves},
         )
-        if epochs:
-            lines = [{"epoch": n, "loss": loss, "kl": loss / 2, "seconds": 1.0} for n, loss in enumerate(epochs, 1)]
-            (folder.path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return folder.path

@@ -264,7 +264,7 @@ def _from_json(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
         record = read_record(path)
     except StoreError as error:
-        raise UsageError(neither if isinstance(error, DamagedError) else str(error)) from error
+        raise UsageError(f"{neither} ({error.what})" if isinstance(error, DamagedError) else str(error)) from error
     return _options_of_run(record.spec, record.data.get("data", {})), record.data
 
 

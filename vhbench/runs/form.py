@@ -29,7 +29,7 @@ def check_record(data: Any) -> None:
     environment = {**dict.fromkeys(("cpu", "gpu", "features"), _or_none(_text)), "threads": _or_none(_count)}
     _entries(
         {"id": _sha256, "status": _one_of(STATUSES), "reason": _or_none(_text), "spec": _spec, "method": _method},
-        {"files": _names(_sha256), "sizes": _names(_count), "data": _mapping(_mapping(_anything))},
+        {"digest": _sha256, "files": _names(_sha256), "sizes": _names(_count), "data": _mapping(_mapping(_anything))},
     )(data, "")
     if data["status"] != "done":
         _require(bool(data["reason"]), "reason", "a text")
@@ -41,7 +41,8 @@ def check_record(data: Any) -> None:
             "environment": _entries({"finished": _text}, environment),
         },
         {
-            "audit": _mapping(_mapping(_or_none(_number))), "memory": _or_none(_mapping(_or_none(_positive))),
+            "audit": _mapping(_mapping(_or_none(_number))), "chance": _mapping(_mapping(_anything)),
+            "memory": _or_none(_mapping(_or_none(_positive))),
             "learnt_numbers": _or_none(_count), "selection": _or_none(_text), "vhbench": _or_none(_text),
             "in_domain": _entries({"protocol": _text, "id": _text, "gain": _or_none(_mapping(_or_none(_number)))}, {}),
             "cut_from": _entries({"id": _text, "bits": _count}, {}), "rescored": _mapping(_anything),

@@ -1,4 +1,4 @@
-"""One run's record, `run.json`, and the files beside it: read, checked for damage, never unpickled."""
+"""One run's record, `run.json`, and the files beside it: written, read, checked for damage, never unpickled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from vhbench.system.files import (
     LARGEST,
     LARGEST_TEXT,
     NotAFileError,
+    atomic_write,
     check_regular,
+    json_bytes,
     parse_json,
     read_bytes,
     read_error,
@@ -27,7 +29,9 @@ from vhbench.system.files import (
 )
 from vhbench.system.text import plain
 
-SCHEMA = "vhbench.run/2"
+SCHEMA = "vhbench.run/3"
+DIGEST = "digest"  # the last entry of a record: sha256 of all that stands before its digits in the file
+END = b'"\n}\n'  # what follows them
 # the files of a run's folder
 RECORD = "run.json"
 CODES = "codes.npz"
@@ -39,16 +43,26 @@ CHECKPOINT = "checkpoint"  # a folder
 DERIVED = (PER_QUERY, CURVES)
 
 
+def has_log(folder: Path) -> bool:
+    """Say whether a run's folder holds a training log: a regular file, and no link to one."""
+    try:
+        check_regular(folder / TRAIN_LOG, links=False)
+    except OSError:
+        return False
+    return True
+
+
 class DamagedError(StoreError):
     """A file of a run is not what was written.
 
     Attributes:
         path: the file.
+        what: is wrong with it.
         derived: it can be made anew from the run's codes, so that the run need not be done again.
     """
 
     def __init__(self, path: Path, what: str):
-        self.path = path
+        self.path, self.what = path, what
         self.derived = path.name in DERIVED
         advice = (
             "`vhbench rescore` makes it anew from the run's codes"
@@ -84,6 +98,11 @@ class Record:
     def scores(self) -> Mapping[str, float | None]:
         """Full metric name -> number; names of further splits are prefixed with `split/`."""
         return self.data.get("scores", {})  # type: ignore[no-any-return]
+
+    @property
+    def has_digest(self) -> bool:
+        """Whether the record would have been refused had it changed; those of schemas 1 and 2 have no digest."""
+        return DIGEST in self.data
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -135,6 +154,7 @@ class Record:
         """Return what is wrong with the files beside the record.
 
         A file that somebody has removed is no damage: the scores stand, and what needs the file says that it is gone.
+        Nor is a training log that goes on because the run was begun again: `read_log` compares it.
 
         Args:
             read: compare all files with their digests; otherwise only those of another size than was written.
@@ -143,7 +163,7 @@ class Record:
             StoreError: a file cannot be read.
         """
         found = []
-        for name in self.digests:
+        for name in (name for name in self.digests if name != TRAIN_LOG):
             path = self.folder / name
             try:
                 what = self._fault(path, read)
@@ -169,11 +189,30 @@ class Record:
         )
 
 
+def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
+    """Write a run's record, with the digest of its content at its end, and return it.
+
+    Args:
+        folder: the run's.
+        data: the content, in the form of SCHEMA; the digest that a record was read with counts for nothing.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    content = {name: value for name, value in data.items() if name != DIGEST}
+    before = json_bytes({**content, DIGEST: ""}).removesuffix(END)
+    digest = hashlib.sha256(before).hexdigest()
+    with atomic_write(folder / RECORD) as file:
+        file.write(before + digest.encode() + END)
+    return Record(folder, {**content, DIGEST: digest})
+
+
 def read_record(path: Path) -> Record:
     """Read one `run.json`.
 
     Raises:
-        DamagedError: it is no regular file, not JSON or not of a record's form, or its id is not its specification's.
+        DamagedError: it is no regular file, not JSON or not of a record's form, its digest is not that of its content,
+            or its id is not its specification's.
         FileNotFoundError, NotADirectoryError: there is none.
         StoreError: it cannot be read, or is of a schema that this version does not know.
     """
@@ -191,13 +230,16 @@ def read_record(path: Path) -> Record:
         raise DamagedError(path, str(error) if content.strip(b"\0") else "empty") from error
     if not isinstance(data, dict) or not isinstance(data.get("schema"), str):
         raise DamagedError(path, "not a run record")
+    written_as = data["schema"]
     data = migrate(data)
     if data["schema"] != SCHEMA:
-        readable = " and ".join(map(repr, [*MIGRATIONS, SCHEMA]))
+        readable = f"{', '.join(map(repr, MIGRATIONS))} and {SCHEMA!r}"
         raise StoreError(
             f"{path} has schema {data['schema']!r}; this vhbench reads {readable}: use the version that wrote it, "
             "or move the folder away and run again."
         )
+    if (written_as == SCHEMA or DIGEST in data) and not _is_as_written(content):
+        raise DamagedError(path, "it was changed after it was written: its digest is not that of its content")
     try:
         check_record(data)
     except FormError as error:
@@ -206,6 +248,12 @@ def read_record(path: Path) -> Record:
         raise DamagedError(path, "its id is not the sha256 of its specification")
     as_it_is = ("spec", ENTRY)  # the run's identity, and paths: both are shown by what quotes them
     return Record(path.parent, {name: x if name in as_it_is else _printable(x) for name, x in data.items()})
+
+
+def _is_as_written(content: bytes) -> bool:
+    """Say whether a record's file ends in the digest of all before."""
+    before, digest = content[: -len(END) - 64], content[-len(END) - 64 :]
+    return before.endswith(f'"{DIGEST}": "'.encode()) and digest == hashlib.sha256(before).hexdigest().encode() + END
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +268,14 @@ def _from_1(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "schema": "vhbench.run/2"}
 
 
-MIGRATIONS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"vhbench.run/1": _from_1}
+def _from_2(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 has a digest of the whole record, which cannot be given to one that is there already."""
+    return {**data, "schema": "vhbench.run/3"}
+
+
+MIGRATIONS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "vhbench.run/1": _from_1, "vhbench.run/2": _from_2,
+}  # fmt: skip
 """Schema -> what makes a record of it one of the next. A new schema adds one function; its input is not checked yet.
 
 `tests/old_records` keeps records of each schema as the version that wrote them left them."""

@@ -1,4 +1,4 @@
-"""Metrics anew from stored codes, without training: what `vhbench rescore` does."""
+"""Metrics anew from stored codes, without training: what `vhbench rescore` does, and `vhbench rescore --check`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ import numpy as np
 from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
+from vhbench.runs.form import is_number
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.in_domain import gains, in_domain_spec
 from vhbench.runs.made_with import MadeWith
-from vhbench.runs.record import CURVES, PER_QUERY, RECORD, Record, read_record
+from vhbench.runs.record import CURVES, PER_QUERY, RECORD, TRAIN_LOG, Record, has_log, read_record, write_record
 from vhbench.runs.references import keep_references
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import Store, hold_run
 from vhbench.runs.stored_codes import check_data, codes_by_part
+from vhbench.runs.train_log import read_log
+from vhbench.scoring import recorded_metrics
 from vhbench.scoring.splits import Scored, score_splits
-from vhbench.system.files import atomic_write, write_json
+from vhbench.system.files import atomic_write, read_bytes, read_error
 from vhbench.version import __version__
 
 CLOSE = 1e-9  # two numbers that differ by no more are the same: another NumPy may sum in another order
@@ -89,11 +92,7 @@ def rescore_runs(
         DataError: a protocol's data are missing or faulty.
     """
     _check_ks(ks)
-    records, _ = store.records()
-    found = _protocols(registry, protocols, records)
-    chosen = Choice(tuple(found) if protocols else (), choice.methods, choice.bits)
-    runs = [record for group in groups(records, chosen) for record in group.records]
-    opened = {name: found[name].load(data, allow_counts=True) for name in {run.spec["protocol"]: None for run in runs}}
+    runs, found, opened = _opened(registry, store, choice, protocols, data)
     results = []
     for run in sorted(runs, key=lambda run: "in_domain" in run.data):  # those measured against others come last
         protocol = found[run.spec["protocol"]]
@@ -104,6 +103,85 @@ def rescore_runs(
         if any(not result.problem for result in results if result.record.spec["protocol"] == name):
             keep_references(store.root, found[name], splits, tuple(ks) or found[name].ks, say=say)
     return results
+
+
+def check_runs(
+    registry: Registry,
+    store: Store,
+    choice: Choice,
+    *,
+    protocols: Sequence[str] = (),
+    data: Path | None = None,
+    heard: Callable[[Rescored], None] = lambda _: None,
+) -> list[Rescored]:
+    """Compute what `rescore_runs` does, at the K that each run has recorded, compare, and write nothing.
+
+    Compared are scores, audits, chance levels and numbers of queries; the files beside the record with their digests.
+
+    Args:
+        registry: finds the protocols.
+        store: the results folder.
+        choice: which methods and code lengths.
+        protocols: as for `rescore_runs`.
+        data: the data folder.
+        heard: called with each run's result as soon as it is there.
+
+    Returns:
+        A result a run: `changed` has what is recorded and what its codes give, None where they give no such number.
+
+    Raises:
+        UsageError: an unknown name, or a protocol that only its manifest tells.
+        DataError: a protocol's data are missing or faulty.
+    """
+    runs, found, opened = _opened(registry, store, choice, protocols, data)
+    results = []
+    for run in runs:
+        results.append(_checked(run, found[run.spec["protocol"]], opened[run.spec["protocol"]]))
+        heard(results[-1])
+    return results
+
+
+def _opened(
+    registry: Registry, store: Store, choice: Choice, protocols: Sequence[str], data: Path | None
+) -> tuple[list[Record], dict[str, Protocol], dict[str, Sequence[Split]]]:
+    """Return the chosen runs, and by their names the protocols and their splits."""
+    records, _ = store.records()
+    found = _protocols(registry, protocols, records)
+    chosen = Choice(tuple(found) if protocols else (), choice.methods, choice.bits)
+    runs = [record for group in groups(records, chosen) for record in group.records]
+    names = {run.spec["protocol"]: None for run in runs}
+    return runs, found, {name: found[name].load(data, allow_counts=True) for name in names}
+
+
+def _checked(run: Record, protocol: Protocol, splits: Sequence[Split]) -> Rescored:
+    try:
+        record = read_record(run.folder / RECORD)
+        check_data(record, protocol, splits)
+        ks = sorted({metric.k for metric in recorded_metrics(record.scores) if metric.k})
+        scored = score_splits(splits, codes_by_part(record, splits), ks)
+        faults = [str(error) for error in record.damage(read=True)]
+        read_log(record.folder, record.digests.get(TRAIN_LOG))
+    except FileNotFoundError:
+        return Rescored(run, problem=f"{run.folder} has lost its record: another process does the run again.")
+    except OSError as error:
+        return Rescored(run, problem=str(read_error(run.folder / TRAIN_LOG, error)))
+    except (DataError, StoreError, ValueError) as error:
+        return Rescored(run, problem=str(error))
+    for split in splits:
+        split.check_unchanged()
+    recorded = _numbers(record.data)
+    computed = _numbers(vars(scored))
+    pairs = {name: (value, computed.get(name)) for name, value in recorded.items()}
+    return Rescored(record, {name: pair for name, pair in pairs.items() if not _same(*pair)}, problem=" ".join(faults))
+
+
+def _numbers(data: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the numbers of a record that its codes give again, by names that say where they stand."""
+    found: dict[str, float | None] = dict(data["scores"])
+    for entry in ("audit", "chance", "queries"):
+        for split, values in data.get(entry, {}).items():
+            found |= {f"{entry}.{split}.{name}": x for name, x in values.items() if x is None or is_number(x)}
+    return found
 
 
 def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: Store, ks: Sequence[int]) -> Rescored:
@@ -146,6 +224,8 @@ def _write(record: Record, scored: Scored, entries: Mapping[str, Any]) -> Record
     for name, content in files.items():
         with atomic_write(record.folder / name) as file:
             file.write(content)
+    if TRAIN_LOG not in record.digests and has_log(record.folder):  # in records of schemas 1 and 2
+        files[TRAIN_LOG] = read_bytes(record.folder / TRAIN_LOG, links=False)
     data = {
         **record.data,
         "scores": scored.scores,
@@ -158,8 +238,7 @@ def _write(record: Record, scored: Scored, entries: Mapping[str, Any]) -> Record
         "files": {**record.digests, **{name: sha256(content).hexdigest() for name, content in files.items()}},
         "sizes": {**record.data.get("sizes", {}), **{name: len(content) for name, content in files.items()}},
     }
-    write_json(record.folder / RECORD, data)
-    return Record(record.folder, data)
+    return write_record(record.folder, data)
 
 
 def _compare(before: Record, after: Record) -> Rescored:

@@ -24,9 +24,12 @@ from vhbench.runs.record import (
     PER_QUERY,
     RECORD,
     TRACEBACK,
+    TRAIN_LOG,
     DamagedError,
     Record,
+    has_log,
     read_record,
+    write_record,
 )
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.train_log import log_epoch
@@ -41,7 +44,6 @@ from vhbench.system.files import (
     sha256_of,
     sync_folder,
     write_error,
-    write_json,
 )
 from vhbench.system.locks import hold, is_held
 from vhbench.system.text import plain
@@ -211,24 +213,23 @@ class RunFolder:
         Files of an earlier try are replaced; those among them that are damaged are set aside.
 
         Args:
-            record: content of `run.json`; `files` (name -> sha256) and `sizes` (name -> bytes) are added.
+            record: content of `run.json`; `files` (name -> sha256), `sizes` (name -> bytes) and the digest are added.
             arrays: name of an `.npz` file -> its arrays.
             texts: name of a text file -> its content.
             keep_checkpoint: leave the checkpoint, so that another try goes on from it.
         """
         try:
             self._remove_record()
-            names = self._write_files(arrays or {}, texts or {})
+            names = self._write_files(arrays or {}, texts or {}) + [TRAIN_LOG] * has_log(self.path)
             paths = {name: self.path / name for name in names}
             digests = {name: sha256_of(path) for name, path in paths.items()}
             sizes = {name: path.stat().st_size for name, path in paths.items()}
         except OSError as error:
             raise write_error(self.path, error) from error
-        record = {**record, "files": digests, "sizes": sizes}
-        write_json(self.path / RECORD, record)
+        written = write_record(self.path, {**record, "files": digests, "sizes": sizes})
         if not keep_checkpoint:
             self.remove_checkpoint()
-        return Record(self.path, record)
+        return written
 
     def _remove_record(self) -> None:
         """Remove the record of an earlier try: files and record must not mix. Set aside what is damaged of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -51,17 +52,18 @@ def log_epoch(folder: Path, epoch: Epoch) -> None:
         file.write("".join(f"{json.dumps(line)}\n" for line in [*kept, new]).encode())
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
+def read_log(folder: Path, digest: str | None = None) -> list[dict[str, Any]]:
     """Return the epochs of a run, in order: "epoch", "loss", the terms of the loss, "seconds"; None: not finite.
 
     Args:
         folder: the run's; one without a log gives [].
+        digest: the log's sha256, of a run whose record has it; a log that goes on has none.
 
     Raises:
-        ValueError: the log is damaged.
+        ValueError: the log is damaged, or not the one of this digest.
         OSError: it cannot be read.
     """
-    lines, fault = _lines(folder)
+    lines, fault = _lines(folder, digest)
     if fault:
         raise ValueError(f"{folder / TRAIN_LOG} is damaged ({fault})")
     return [*lines.values()]
@@ -88,7 +90,7 @@ def last_epoch(folder: Path, total: int | None) -> Epoch | None:
     return Epoch(number, max(number, total) if total else 0, loss, {}, seconds)
 
 
-def _lines(folder: Path) -> tuple[dict[int, dict[str, Any]], str]:
+def _lines(folder: Path, digest: str | None = None) -> tuple[dict[int, dict[str, Any]], str]:
     """Return the sound lines by epoch, and what is wrong with the log; empty where nothing is."""
     try:
         content = read_bytes(folder / TRAIN_LOG, links=False, limit=LARGEST_TEXT)
@@ -96,6 +98,8 @@ def _lines(folder: Path) -> tuple[dict[int, dict[str, Any]], str]:
         return {}, ""
     except NotAFileError as error:
         return {}, str(error.strerror)
+    if digest and hashlib.sha256(content).hexdigest() != digest:
+        return {}, "it was changed after its run, or the run was begun again"
     lines, fault = {}, ""
     for number, text in enumerate(content.splitlines(), 1):
         try:

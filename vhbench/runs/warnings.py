@@ -1,4 +1,4 @@
-"""What to mistrust in a finished run: codes that collapsed, scores near chance, hardly any training.
+"""What to mistrust in a finished run: codes that collapsed, scores near chance, hardly any training, no digest.
 
 One function decides it, from the record alone; the run says it when it ends, and every table marks it.
 """
@@ -16,6 +16,7 @@ from vhbench.runs.record import Record
 FEW_STEPS = 300
 """Adam moves a weight by about its learning rate a step at most (Kingma & Ba 2015, Sec. 2.1): at the field's rates of
 1e-4 to 1e-3 by 0.03 to 0.3 in so many, which is the size that weights begin with."""
+OF_THE_RUN = ("steps", "digest")  # kinds that say the same of every split
 MOST_BITS = 2**16  # of codes; a foreign record may say anything
 ENOUGH_VIDEOS = 32
 """Of fewer videos sound bits may be alike by chance: some two of 128 are with a probability of 8,128 / 2^(n - 1)."""
@@ -33,6 +34,8 @@ def warnings_of(record: Record, split: str) -> dict[str, str]:
     steps: Any = record.data.get("steps", _derived_steps(record))
     if is_number(steps) and steps < FEW_STEPS:
         found["steps"] = f"trained for {steps} steps only"
+    if not record.has_digest:
+        found["digest"] = "the record has no digest, and a change of it goes unseen (vhbench rescore adds one)"
     return found
 
 
@@ -41,7 +44,7 @@ def all_warnings(record: Record) -> list[str]:
     found: dict[str, None] = {}
     for number, split in enumerate(record.spec["splits"]):
         for kind, text in warnings_of(record, split).items():
-            found[text if number == 0 or kind == "steps" else f"{split}: {text}"] = None
+            found[text if number == 0 or kind in OF_THE_RUN else f"{split}: {text}"] = None
     return list(found)
 
 

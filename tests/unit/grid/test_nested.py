@@ -1,12 +1,11 @@
 """Nested codes: one training serves all lengths, and nothing else is ever taken for a longer run of the same."""
 
-import json
-
 import numpy as np
 import pytest
 from single_runs import cell_of, do
 
 from vhbench.launch.inline import launch
+from vhbench.runs.record import write_record
 from vhbench.runs.store import Store
 from vhbench.runs.stored_codes import read_codes
 from vhbench.testing import FakeMethod
@@ -70,7 +69,7 @@ def test_codes_that_are_not_nested_are_never_cut(store):
 def test_a_run_of_other_source_code_is_not_taken(store):
     record = do(Nested, store, bits=32)
     changed = {**record.data, "method": {**record.data["method"], "fingerprint": "0" * 64}}
-    (record.folder / "run.json").write_text(json.dumps(changed))
+    write_record(record.folder, changed)
     assert "cut_from" not in do(Nested, store, bits=16).data
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from vhbench.errors import StoreError
 from vhbench.method import Epoch
-from vhbench.runs.record import RECORD, SCHEMA, read_record
+from vhbench.runs.record import RECORD, SCHEMA, read_record, write_record
 from vhbench.runs.spec import RunSpec
 from vhbench.runs.store import RunFolder, Store
 from vhbench.system import locks
@@ -167,23 +167,22 @@ def test_a_record_of_another_schema_is_refused_with_a_sentence(tmp_path):
     with pytest.raises(StoreError) as error:
         read_record(path)
     assert str(error.value).startswith(
-        f"{path} has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1' and 'vhbench.run/2'"
+        f"{path} has schema 'vhbench.run/0'; this vhbench reads 'vhbench.run/1', 'vhbench.run/2' and 'vhbench.run/3'"
     )
 
 
 @pytest.mark.parametrize("missing", ["schema", "id", "status", "reason", "method", "scores", "environment", "spec"])
 def test_an_object_that_lacks_an_entry_is_no_record(tmp_path, missing):
     path = tmp_path / RECORD
-    path.write_text(json.dumps({name: value for name, value in RECORD_OF.items() if name != missing}))
+    write_record(tmp_path, {name: value for name, value in RECORD_OF.items() if name != missing})
     with pytest.raises(StoreError, match="not a run record"):
         read_record(path)
 
 
 def test_a_failed_record_needs_no_scores(tmp_path):
-    path = tmp_path / RECORD
-    keys = ("schema", "id", "spec", "method")
-    path.write_text(json.dumps({**{key: RECORD_OF[key] for key in keys}, "status": "failed", "reason": "it broke"}))
-    assert read_record(path).scores == {}
+    kept = {key: RECORD_OF[key] for key in ("schema", "id", "spec", "method")}
+    write_record(tmp_path, {**kept, "status": "failed", "reason": "it broke"})
+    assert read_record(tmp_path / RECORD).scores == {}
 
 
 # the training log

@@ -15,7 +15,7 @@ DIGESTS = {"train": "a", "query": "b", "database": "a", "relevance": "c"}
 def record(codes=None, **entries):
     spec = {"params": {}, "budget": {"epochs": None, "videos": None}, "splits": {"s": DIGESTS}}
     audits = {} if codes is None else {"audit": {"s": audit(codes)}}
-    return Record(None, {"spec": {**spec, **entries.pop("spec", {})}, **audits, **entries})
+    return Record(None, {"spec": {**spec, **entries.pop("spec", {})}, **audits, **entries, "digest": "0" * 64})
 
 
 @pytest.fixture
@@ -91,3 +91,10 @@ def test_few_steps_recorded_or_derived(codes):
 )
 def test_entries_of_another_form_give_no_warning(entry):
     assert all_warnings(record(audit=entry, chance=entry, steps="few")) == []
+
+
+def test_a_record_without_a_digest_is_marked_once(codes):
+    with_digest = record(codes, spec={"splits": {"s": DIGESTS, "t": DIGESTS}})
+    without = Record(None, {name: value for name, value in with_digest.data.items() if name != "digest"})
+    assert all_warnings(with_digest) == [] and list(warnings_of(without, "t")) == ["digest"]
+    assert [text.partition(",")[0] for text in all_warnings(without)] == ["the record has no digest"]

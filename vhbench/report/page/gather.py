@@ -21,7 +21,7 @@ from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
 from vhbench.report.rows import data_problems, rows
 from vhbench.runs.groups import USUAL, Choice, Group, groups, in_database
-from vhbench.runs.record import RECORD, Record
+from vhbench.runs.record import RECORD, TRAIN_LOG, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import read_log
@@ -247,7 +247,7 @@ def _thinned(count: int, wanted: int) -> np.ndarray:
 def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
     """Return the loss and its terms at some epochs, the first and the last among them; {} without epochs."""
     try:
-        lines = read_log(record.folder)
+        lines = read_log(record.folder, record.digests.get(TRAIN_LOG))
     except (OSError, ValueError) as error:
         lacking.append(f"No training curve of {record.folder}: {error}.")
         return {}
