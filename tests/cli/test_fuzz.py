@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import hashlib
 import io
 import json
 import multiprocessing
@@ -197,25 +198,32 @@ def record(out, write_run):
     return path, json.loads(path.read_text())
 
 
+def with_digest(content):
+    """Return a record with the digest of its present content in place of the one at its end."""
+    return content[:-68] + hashlib.sha256(content[:-68]).hexdigest().encode() + content[-4:]
+
+
 @fuzz(70)
 @given(places, values | st.just(REMOVED), st.booleans(), st.sampled_from(READERS))
 @example(0.5, float("nan"), False, ("compare",))
 @example(0.5, float("inf"), True, ("compare",))
 def test_records_with_another_value(record, out, where, new, with_its_id, reader):
+    """Content of a wrong form and with a right digest."""
     path, content = record
     changed = replaced(content, where, new)
     if with_its_id and isinstance(changed.get("spec"), dict):
         with contextlib.suppress(ValueError):  # no JSON
             changed["id"] = digest_of(changed["spec"])
-    path.write_bytes(json.dumps(changed).encode("utf-8", "surrogatepass"))
+    path.write_bytes(with_digest(json.dumps(changed, indent=1).encode("utf-8", "surrogatepass") + b"\n"))
     assert answer(*reader, "--out", out) in CODES
 
 
 @fuzz(25)
-@given(edits, st.sampled_from(READERS))
-def test_records_with_other_bytes(record, out, changes, reader):
+@given(edits, st.sampled_from(READERS), st.booleans())
+def test_records_with_other_bytes(record, out, changes, reader, with_its_digest):
     path, content = record
-    path.write_bytes(edited(json.dumps(content), changes))
+    changed = edited(json.dumps(content, indent=1) + "\n", changes)
+    path.write_bytes(with_digest(changed) if with_its_digest else changed)
     assert answer(*reader, "--out", out) in CODES
 
 

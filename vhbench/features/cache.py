@@ -18,6 +18,7 @@ from vhbench.errors import DataError, VhbenchError
 from vhbench.features.headers import Header, read_header
 from vhbench.features.reading import DIGEST_BYTES, Damaged, digest_videos
 from vhbench.features.state import FileState
+from vhbench.system.arrays import read_npy
 from vhbench.system.files import atomic_write, cache_folder, write_error
 from vhbench.system.locks import lock
 
@@ -208,8 +209,8 @@ def _short(*parts: str) -> str:
 def _load(header: Header, path: Path) -> np.ndarray | None:
     """Return the content of a file of digests; None where it is not whole."""
     try:
-        stored: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        stored = read_npy(path)
+    except (OSError, ValueError):
         return None
     if stored.shape != (header.shape[0] + SEALS, DIGEST_BYTES) or stored.dtype != np.uint8:
         return None

@@ -11,17 +11,23 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vhbench.errors import DataError, StoreError, UsageError
+from vhbench.features.headers import NPY_ERRORS
+from vhbench.features.inputs import check_regular
 from vhbench.scoring.counts import DistanceCounts, count_distances
-from vhbench.system.files import atomic_write
+from vhbench.system.arrays import read_npz
+from vhbench.system.files import LARGEST, atomic_write, parse_json, read_json
 
 SCHEMA = "vhbench.counts/1"
 BLOCK_ROWS = 1 << 17
+LARGEST_COUNTS = 4 * LARGEST  # bytes; two million queries at 128 bits
+SHOWN = 10  # missing shards that a message names
 NAME = "counts-{number:05}-of-{of:05}.npz"
 ARRAYS = ("items", "relevant")
 SELF_ARRAYS = ("self_distance", "self_relevant")
@@ -155,11 +161,12 @@ class CodeFiles:
     def _open(self, name: str) -> np.ndarray:
         path = self.folder / name
         try:
+            check_regular(path)
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
             labels = ", labels where it finds the run's data" if "labels" in name else ""
             raise DataError(f"There is no {path}: `vhbench export RUN -o DIR` writes such files{labels}.") from error
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, EOFError, *NPY_ERRORS) as error:
             raise DataError(f"{path} is not a sound .npy file ({error}). Make it again.") from error
         if not isinstance(array, np.ndarray):
             raise DataError(f"{path} is an .npz archive, not an .npy file.")
@@ -168,10 +175,10 @@ class CodeFiles:
     def _bits_of_export(self) -> int | None:
         for folder in (self.folder, self.folder.resolve().parent):
             try:
-                bits = json.loads((folder / "about.json").read_text(encoding="utf-8"))["bits"]
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                bits = read_json(folder / "about.json", links=True)["bits"]
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
-            if isinstance(bits, int):
+            if type(bits) is int:
                 return bits
         return None
 
@@ -197,18 +204,39 @@ def load_shard(path: Path | str) -> tuple[Shard, DistanceCounts]:
         StoreError: the file is missing or damaged, or of another schema.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            if about.pop("schema") != SCHEMA:
-                raise ValueError(f"its schema is not {SCHEMA}")
-            shard, arrays = Shard(**about), {name: file[name] for name in file.files if name != "about"}
-        counts = DistanceCounts(**arrays)
-    except Exception as error:  # what numpy's and zipfile's parsers trip over has many types
+        arrays = read_npz(Path(path), limit=LARGEST_COUNTS)
+        about = parse_json(str(arrays.pop("about")).encode())
+        if about.pop("schema") != SCHEMA:
+            raise ValueError(f"its schema is not {SCHEMA}")
+        shard, counts = Shard(**about), DistanceCounts(**arrays)
+        _check_counts(shard, counts)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"{path} is no sound file of counts ({error}): count that shard again.") from error
-    shape = (len(counts.items), shard.bits + 1)
-    if any(arrays[name].shape != shape or arrays[name].dtype != np.int64 for name in ARRAYS):
-        raise StoreError(f"{path} does not hold counts of codes of {shard.bits} bits: count that shard again.")
     return shard, counts
+
+
+def _check_counts(shard: Shard, counts: DistanceCounts) -> None:
+    """Raise ValueError unless these can be the counts of a shard; what they are of nothing can tell."""
+    kinds = {"queries": str, "content": str}
+    if wrong := [name for name, value in asdict(shard).items() if type(value) is not kinds.get(name, int)]:
+        raise ValueError(f"its {wrong[0]} is none")
+    if not (1 <= shard.number <= shard.of <= shard.rows and 0 <= shard.start < shard.stop <= shard.rows):
+        raise ValueError("there is no such shard")
+    arrays = {name: value for name, value in vars(counts).items() if value is not None}
+    shape = (len(counts.items), shard.bits + 1)
+    forms = {**dict.fromkeys(ARRAYS, (shape, np.int64)), "self_distance": (shape[:1], np.int64)}
+    forms["self_relevant"] = (shape[:1], np.bool_)
+    if any((array.shape, array.dtype) != forms[name] for name, array in arrays.items()):
+        raise ValueError(f"it does not hold counts of codes of {shard.bits} bits")
+    if (counts.relevant < 0).any() or (counts.relevant > counts.items).any():
+        raise ValueError("more items are relevant than there are")
+    if (counts.items.sum(axis=1) != shard.stop - shard.start).any():
+        raise ValueError(f"its items are not {shard.stop - shard.start} a query")
+    if len(arrays) not in (len(ARRAYS), len(ARRAYS) + len(SELF_ARRAYS)):
+        raise ValueError(f"it has one of {' and '.join(SELF_ARRAYS)}")
+    own = counts.self_distance
+    if own is not None and ((own < -1) | (own > shard.bits)).any():
+        raise ValueError(f"a self_distance is not from -1 to {shard.bits}")
 
 
 def merge_shards(folder: Path | str) -> tuple[list[Shard], DistanceCounts]:
@@ -250,12 +278,12 @@ def _check_alike(first: Shard, other: Shard, first_path: Path, path: Path) -> No
 def _check_complete(shards: Sequence[Shard], folder: Path) -> None:
     of, rows = shards[0].of, shards[0].rows
     numbers = [shard.number for shard in shards]
-    missing = sorted(set(range(1, of + 1)) - set(numbers))
+    missing = of - len(set(numbers))
     if missing:
-        names = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        some = list(islice((number for number in range(1, of + 1) if number not in numbers), SHOWN))
+        names = ", ".join(map(str, some)) + (", …" if missing > SHOWN else "")
         raise StoreError(
-            f"{len(missing)} of {of} shards are missing in {folder}: {names}. Count them, e.g. with "
-            f"--shard {missing[0]}/{of}."
+            f"{missing} of {of} shards are missing in {folder}: {names}. Count them, e.g. with --shard {some[0]}/{of}."
         )
     ends = [(rows * (shard.number - 1) // of, rows * shard.number // of) for shard in shards]
     if len(numbers) != of or ends != [(shard.start, shard.stop) for shard in shards]:

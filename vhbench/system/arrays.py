@@ -1,10 +1,11 @@
-"""The one reader of `.npz` archives: never a pickle, and never more memory than a bound, whatever the archive says."""
+"""Reading `.npz` and `.npy` files of our own: never a pickle, and never more memory than a bound, whatever they say."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import math
+import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -57,20 +58,38 @@ def read_npz(
             raise ValueError(f"no .npz file of plain arrays: {str(error) or type(error).__name__}") from error
 
 
+def read_npy(path: Path, *, links: bool = True, limit: int = LARGEST) -> np.ndarray:
+    """Return the array of an `.npy` file; arguments and errors as for `read_npz`."""
+    with open_regular(path, links=links) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"it holds {size} bytes, and such a file at most {limit}")
+        try:
+            return _array(file, size, path.name)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # as for archives
+            raise ValueError(f"no .npy file of a plain array: {str(error) or type(error).__name__}") from error
+
+
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """Read one array; what its header says is believed only where that is as long as the member."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in HEADERS:
-            raise ValueError(f"{member.filename} has version {version} of the .npy format")
-        shape, fortran, dtype = HEADERS[version](file)
-        if dtype.hasobject or not dtype.itemsize or any(not 0 <= length <= LARGEST for length in shape):
-            raise ValueError(f"{member.filename} is no plain array: {dtype} {shape}")
-        count = math.prod(shape)
-        if count * dtype.itemsize != member.file_size - file.tell():
-            raise ValueError(f"{member.filename} is not as long as {dtype} {shape}")
-        flat = np.empty(count, dtype)
-        _fill(flat.view(np.uint8).data, file)
+        return _array(file, member.file_size, member.filename)
+
+
+def _array(file: IO[bytes], size: int, name: str) -> np.ndarray:
+    """Read one array of so many bytes; what its header says is believed only where that is as long."""
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"{name} has version {version} of the .npy format")
+    shape, fortran, dtype = HEADERS[version](file)
+    if dtype.hasobject or not dtype.itemsize or any(not 0 <= length <= LARGEST for length in shape):
+        raise ValueError(f"{name} is no plain array: {dtype} {shape}")
+    count = math.prod(shape)
+    if count * dtype.itemsize != size - file.tell():
+        raise ValueError(f"{name} is not as long as {dtype} {shape}")
+    flat = np.empty(count, dtype)
+    _fill(flat.view(np.uint8).data, file)
     array: np.ndarray = flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
     return array
 

@@ -1,6 +1,8 @@
 """A database counted in shards, by processes that each see a part: the scores of a single pass, to the last bit."""
 
+import dataclasses
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -194,6 +196,52 @@ def test_a_flipped_bit_in_a_file_of_counts_is_seen(files, tmp_path):
     path.write_bytes(content)
     with pytest.raises(StoreError, match="count that shard again"):
         load_shard(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"about": {"bits": 8.0}}, "its bits is none"),
+        ({"about": {"bits": BITS + 1}}, "does not hold counts of codes of"),
+        ({"about": {"number": 3, "of": 2}}, "there is no such shard"),
+        ({"about": {"stop": 5}}, "its items are not 5 a query"),
+        ({"items": lambda x: x + 1}, "its items are not"),
+        ({"items": lambda x: x.astype(float)}, "does not hold counts"),
+        ({"items": lambda x: x[:1]}, "does not hold counts"),
+        ({"items": lambda x: np.zeros(())}, "no sound file of counts"),
+        ({"relevant": lambda x: x - 1}, "more items are relevant than there are"),
+        ({"relevant": lambda x: x + ROWS}, "more items are relevant than there are"),
+        ({"self_distance": lambda x: x + 99}, "a self_distance is not from -1 to"),
+        ({"self_relevant": lambda x: x.astype(int)}, "does not hold counts"),
+        ({"self_relevant": None}, "it has one of self_distance and self_relevant"),
+        ({"more": lambda x: 0}, "no sound file of counts"),
+    ],
+)
+def test_counts_of_a_wrong_form_are_refused(files, tmp_path, changes, words):
+    """Sound as an archive, but no counts: a score of it would be wrong without a word."""
+    path = save_shard(tmp_path, *CodeFiles(files, BITS).count())
+    arrays = dict(np.load(path))
+    about = {**json.loads(str(arrays["about"])), **changes.pop("about", {})}
+    for name, change in changes.items():
+        arrays[name] = None if change is None else np.asarray(change(arrays.get(name)))
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(path, **{**kept, "about": np.asarray(json.dumps(about))})
+    with pytest.raises(StoreError, match="count that shard again") as error:
+        load_shard(path)
+    assert words in str(error.value)
+
+
+def test_counts_that_speak_of_a_trillion_shards_are_refused_at_once(files, tmp_path):
+    shard, counts = CodeFiles(files, BITS).count()
+    save_shard(tmp_path / "counts", dataclasses.replace(shard, of=10**12, rows=10**12), counts)
+    assert "999999999999 of 1000000000000 shards are missing" in refusal(tmp_path)
+
+
+def test_a_pipe_among_the_codes_is_not_opened(files):
+    (files / "database.npy").unlink()
+    os.mkfifo(files / "database.npy")
+    with pytest.raises(DataError, match="is a named pipe"):
+        CodeFiles(files, BITS)
 
 
 # input
