@@ -154,8 +154,8 @@ def with_another_value(value, rng):
         copy[key] = odd_value(rng)
     elif kind == 2 and isinstance(copy, dict):
         copy[f"{key}x"] = copy.pop(key)
-    elif kind == 3:
-        copy |= {"more": odd_value(rng)} if isinstance(copy, dict) else {}
+    elif kind == 3 and isinstance(copy, dict):
+        copy["more"] = odd_value(rng)
     else:
         copy[key] = with_another_value(copy[key], rng)
     return copy
@@ -163,6 +163,7 @@ def with_another_value(value, rng):
 
 def odd_array(array, rng):
     """Return an array of another shape or dtype, or with numbers that have no meaning."""
+    array = np.zeros(3) if array.dtype.kind == "U" else np.atleast_1d(array)
     few = array.reshape(-1)[:7]
     return rng.choice([
         lambda: array[:0], lambda: array[1:], lambda: array[..., None], lambda: array.reshape(-1),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vhbench.runs.record import read_record, write_record
 from vhbench.runs.store import RunFolder, Store
 from vhbench.system.files import sha256_of
 
@@ -86,7 +87,8 @@ def test_a_flipped_bit_in_the_codes_is_seen(run_tiny, out, messages):
 def test_a_specification_that_does_not_fit_its_id_is_damage(run_tiny, vhbench, out):
     run_tiny("fake")
     (path,) = out.rglob("run.json")
-    path.write_text(path.read_text().replace('"bits": 8', '"bits": 9'))
+    record = read_record(path)
+    write_record(path.parent, {**record.data, "spec": {**record.spec, "bits": 9}})
     result = vhbench("compare", "--out", out)
     assert f"{path} is damaged (its id is not the sha256 of its specification)" in result.err
     assert result.out == ""
