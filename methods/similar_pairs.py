@@ -34,7 +34,13 @@ class SimilarityTags:
 
     def __init__(self, nearest: np.ndarray):
         self.nearest = nearest
-        self._lists = {SIMILAR: AnchorLists(nearest[:, :3]), DISSIMILAR: AnchorLists(nearest)}
+        # only through the fifth anchor of one of the two can a pair be dissimilar
+        count = int(nearest.max()) + 1
+        fourth, fifth = nearest[:, : NEAREST - 1], nearest[:, NEAREST - 1 :]
+        hard = np.hstack([nearest, count + fifth]), np.hstack([fifth, count + fourth])
+        self._lists = {SIMILAR: Lists(nearest[:, :3], nearest[:, :3])}
+        if fifth.size:
+            self._lists[DISSIMILAR] = Lists(*hard)
 
     def tags(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Return the tags of the pairs (i, j), int64 of shape (pairs,).
@@ -48,6 +54,8 @@ class SimilarityTags:
 
     def tagged(self, i: int, tag: int) -> np.ndarray:
         """Return all videos of a tag with video i, ascending."""
+        if tag and tag not in self._lists:
+            return np.empty(0, dtype=np.int64)
         others = np.unique(self._lists[tag].videos(i)) if tag else np.arange(len(self.nearest))
         chosen: np.ndarray = others[self.tags(np.full(len(others), i), others) == tag]
         return chosen
@@ -64,11 +72,12 @@ class SimilarityTags:
             Positions, int64, shape (n,); -1 where a video has no such partner.
         """
         drawn, left = np.full(len(rows), -1), np.arange(len(rows))
-        for _ in range(TRIES):
+        lists = self._lists.get(tag)
+        for _ in range(TRIES if tag == 0 or lists else 0):
             i = rows[left]
-            if tag:  # a video stands in as many lists as it shares anchors with i: it is taken that much more rarely
-                j = self._lists[tag].draw(i, rng)
-                times = self._shared(i, j, NEAREST if tag == DISSIMILAR else 3)
+            if lists:  # a video that stands in several of i's lists is taken that much more rarely
+                j = lists.draw(i, rng)
+                times = lists.times(i, j)
             else:
                 j, times = rng.integers(len(self.nearest), size=len(i)), np.ones(len(i))
             taken = (self.tags(i, j) == tag) & (rng.random(len(i)) * times < 1)
@@ -113,32 +122,37 @@ class SimilarityTags:
         return (one[:, :, None] == other[:, None]).sum((1, 2))  # type: ignore[no-any-return]
 
 
-class AnchorLists:
-    """The videos of each anchor.
+class Lists:
+    """Videos by key: each video stands in the lists of some keys, and looks for others in the lists of some.
 
     Args:
-        near: anchors of each video, int64, shape (videos, s).
+        stands: keys of each video's own lists, int64, shape (videos, n).
+        looks: keys of the lists in which it looks, int64, shape (videos, m).
     """
 
-    def __init__(self, near: np.ndarray):
-        self._near = near
-        self._videos = np.argsort(near, axis=None, kind="stable") // near.shape[1]
-        self._sizes = np.bincount(near.ravel())
+    def __init__(self, stands: np.ndarray, looks: np.ndarray):
+        self._stands, self._looks = stands, looks
+        self._videos = np.argsort(stands, axis=None, kind="stable") // stands.shape[1]
+        self._sizes = np.bincount(stands.ravel(), minlength=int(looks.max()) + 1)
         self._starts = np.cumsum(self._sizes) - self._sizes
 
     def videos(self, i: int) -> np.ndarray:
-        """Return the videos in the lists of video i's anchors, some several times."""
-        return np.concatenate([self._videos[self._starts[a] :][: self._sizes[a]] for a in self._near[i]])
+        """Return the videos in the lists of video i, some several times."""
+        return np.concatenate([self._videos[self._starts[key] :][: self._sizes[key]] for key in self._looks[i]])
+
+    def times(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Return in how many lists of the videos i the videos j stand; both of shape (pairs,)."""
+        return (self._looks[i][:, :, None] == self._stands[j][:, None]).sum((1, 2))  # type: ignore[no-any-return]
 
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw an entry of the lists of each video's anchors, all entries with the same probability."""
-        sizes = self._sizes[self._near[rows]]
+        """Draw an entry of each video's lists, all entries with the same probability."""
+        sizes = self._sizes[self._looks[rows]]
         ends = sizes.cumsum(1)
         entry = rng.integers(ends[:, -1])
         which = (entry[:, None] >= ends).sum(1)
         each = np.arange(len(rows))
         inside = entry - ends[each, which] + sizes[each, which]
-        return self._videos[self._starts[self._near[rows, which]] + inside]  # type: ignore[no-any-return]
+        return self._videos[self._starts[self._looks[rows, which]] + inside]  # type: ignore[no-any-return]
 
 
 def find_anchors(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
