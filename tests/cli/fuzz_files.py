@@ -47,6 +47,12 @@ TRAIN, TEST = (rng.standard_normal((n, FRAMES, DIM)).astype(np.float32) for n in
 CLASS_OF, CLASS_OF_QUERY = np.arange(VIDEOS) % CLASSES, np.arange(QUERIES) % CLASSES
 
 
+SPEC = {
+    "method": "unknown", "params": {}, "bits": 4, "seed": 0, "budget": {"epochs": None, "videos": None},
+    "precision": "float32", "protocol": "set", "version": 1, "splits": {},
+}  # fmt: skip
+
+
 # sound files: made once, every example works on a copy of them
 
 
@@ -85,7 +91,7 @@ def make_base(base):
     write_json(base / "slurm" / "17.json", {"schema": queue.SCHEMA, "runs": {"set/fake/4b-s0-01234567": "17_0"}})
     write_json(base / "outcome.json", {"kind": "stopped", "message": "x", "exit_code": 1, "word": "x"})
     write_json(base / "job.json", {
-        "run": "set/unknown/4b-s0-01234567", "spec": {"method": "unknown"}, "method": "unknown", "recorded": None,
+        "run": "set/unknown/4b-s0-01234567", "spec": SPEC, "method": "unknown", "recorded": None,
         "protocol": str(base / "set.toml"), "folder": str(base), "out": str(base / "results"), "data": None,
         "plugins": [fakes.__file__], "allow_counts": False, "settings": {"device": "cpu"},
     })  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.method import Method
+from vhbench.runs.spec import digest_of
 from vhbench.system.files import read_json, write_json
 
 FILE = "scores.json"  # beside the checkpoint, which it belongs to
@@ -41,7 +42,8 @@ class AtEpochs:
             return
         started = time.perf_counter()
         self.scores[number] = self._score(method)
-        write_json(self._path, {"made_by": self._made_by, "scores": {**self._kept, **self._named()}})
+        content = {"made_by": self._made_by, "scores": {**self._kept, **self._named()}}
+        write_json(self._path, {**content, "digest": digest_of(content)})
         self.seconds += time.perf_counter() - started
 
     def to_record(self) -> dict[str, Any]:
@@ -59,10 +61,11 @@ class AtEpochs:
 
 
 def _kept(path: Path, made_by: str) -> dict[str, Any]:
-    """Return what was scored before a kill; nothing where it cannot be read or was made otherwise."""
+    """Return what was scored before a kill; nothing where it cannot be read, has changed or was made otherwise."""
     try:
         value = read_json(path)
-        scores = value["scores"] if value["made_by"] == made_by else {}
+        sound = value.pop("digest") == digest_of(value)
+        scores = value["scores"] if sound and value["made_by"] == made_by else {}
         return {str(int(name)): dict(of_epoch) for name, of_epoch in scores.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

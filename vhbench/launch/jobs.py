@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from vhbench.datasets.problems import load_checked
-from vhbench.errors import DataError, UsageError
+from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.runner import Work, record_end, run_cell
 from vhbench.grid.settings import Observer, Settings
@@ -63,10 +63,35 @@ class Job:
         Raises:
             UsageError: it is not a job of this version.
         """
-        names = {field.name for field in fields(cls)}
-        if not isinstance(value, dict) or value.keys() != names:
+        if not isinstance(value, dict) or value.keys() != FORM.keys() or not _is_sound(value):
             raise UsageError("This is not a job of this version of vhbench: launch the grid again.")
         return cls(**value)
+
+
+FORM: Mapping[str, Any] = {
+    "run": str, "spec": dict, "method": str, "protocol": str, "recorded": str | None, "folder": str, "out": str,
+    "data": str | None, "plugins": list, "allow_counts": bool, "settings": dict,
+}  # fmt: skip
+
+
+def _is_sound(value: Mapping[str, Any]) -> bool:
+    """Say whether the entries of a job are of their types."""
+    return (
+        all(isinstance(value[name], kind) for name, kind in FORM.items())
+        and all(isinstance(plugin, str) for plugin in value["plugins"])
+        and not any("\0" in value[name] for name in ("folder", "out", "protocol"))
+        and value["settings"].keys() <= {field.name for field in fields(Settings)}
+        and value["spec"].keys() <= {field.name for field in fields(RunSpec)}
+        and {field.name for field in fields(RunSpec) if field.default is MISSING} <= value["spec"].keys()
+    )
+
+
+def _enter(folder: str) -> None:
+    """Make a job's folder the working folder."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise StoreError(f"Cannot work in {folder}: {error.strerror or error}. Launch the grid again.") from error
 
 
 def job_of(cell: Cell, work: Work, device: str | None = None, sharing: int = 1) -> Job:
@@ -106,7 +131,7 @@ def do(job: Job, observer: Observer) -> Record | None:
         DataError: the protocol's data are not there, or not those that the grid was planned with.
         StoreError: the store cannot be written.
     """
-    os.chdir(job.folder)
+    _enter(job.folder)
     store = Store(job.out)
     cell = _cell(job, store)
     if _digest(cell.record) != job.recorded:
@@ -126,7 +151,7 @@ def record_job_end(job: Job, reason: str, printed: str) -> None:
     Raises:
         VhbenchError: as for `do`.
     """
-    os.chdir(job.folder)
+    _enter(job.folder)
     store = Store(job.out)
     cell = _cell(job, store)
     if _digest(cell.record) == job.recorded:

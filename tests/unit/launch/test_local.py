@@ -310,6 +310,25 @@ def test_a_job_whose_data_have_changed_is_refused(planned, tmp_path):
         Job.from_json({**job_of(cell, work).to_json(), "more": 1})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"out": []}, {"out": "a\0b"}, {"folder": None}, {"method": 3}, {"plugins": "x"}, {"plugins": [1]}, {"spec": {}},
+        {"spec": []}, {"settings": {"more": 1}}, {"settings": None}, {"recorded": 1}, {"allow_counts": "no"},
+    ],
+)  # fmt: skip
+def test_a_job_of_another_form_is_refused(planned, changes):
+    (cell,), work = planned()
+    with pytest.raises(UsageError, match="not a job of this version"):
+        Job.from_json({**job_of(cell, work).to_json(), **changes})
+
+
+def test_a_job_in_a_folder_that_is_gone_is_refused(planned, tmp_path):
+    (cell,), work = planned()
+    with pytest.raises(StoreError, match=r"Cannot work in .*No such file"):
+        do(replace(job_of(cell, work), folder=str(tmp_path / "gone")), Observer())
+
+
 # lines
 
 
