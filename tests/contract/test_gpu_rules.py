@@ -77,6 +77,22 @@ def test_a_sound_method_keeps_every_rule(rule):
     rule(GpuSubject(Sound))
 
 
+class ShortStages(Sound):
+    """Waits between its stages, whose epochs have the same numbers and are more than the budget's."""
+
+    def stages(self, epochs):
+        return 1, 4
+
+    def start_stage(self, module, train, moment):
+        module.centre.fill_(float(module.centre.sum()))
+
+
+def test_what_begins_a_stage_is_no_step_and_each_of_its_epochs_reads_the_videos():
+    subject = GpuSubject(ShortStages)
+    for name in ("a_step_does_not_wait_for_the_gpu", "a_step_uploads_its_videos_only"):
+        GPU_RULES[name](subject)
+
+
 def test_every_rule_states_itself_in_one_sentence():
     for name, rule in GPU_RULES.items():
         assert rule.__name__ == name

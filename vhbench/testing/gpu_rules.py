@@ -178,8 +178,8 @@ def _watch_steps(method: NeuralMethod, traffic: Any, trained: Trained) -> None:
     last: list[Any] = [None]
 
     def watched(module: Any, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
-        now = moment.epoch, traffic.waits.copy(), traffic.uploads.copy()
-        if last[0] and last[0][0] == moment.epoch:
+        now = (moment.stage, moment.epoch), traffic.waits.copy(), traffic.uploads.copy()
+        if last[0] and last[0][0] == now[0]:
             trained.waits += now[1] - last[0][1]
             trained.uploads += now[2] - last[0][2]
         last[0] = now
