@@ -1,7 +1,7 @@
 """S5VH: ConMH's two masked views with state-space blocks in the transformer's place, and clusters to hash towards.
 
-Wang, Zhang, Wang, et al.: Efficient Self-Supervised Video Hashing with Selective State Spaces, AAAI Conference on
-Artificial Intelligence, 2025. "Released" below means the authors' code (github.com/gimpong/AAAI25-S5VH).
+Wang, Lian, Li, Wang, Feng, Chen, Zhang, Xia: Efficient Self-Supervised Video Hashing with Selective State Spaces, AAAI
+Conference on Artificial Intelligence, 2025. "Released" below means the authors' code (github.com/gimpong/AAAI25-S5VH).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 from vhbench.errors import MethodError
 from vhbench.methods.anchors import AnchorGraph, k_means
 from vhbench.methods.components import mean_frames_and_components
-from vhbench.methods.conmh import ConMH, Network
+from vhbench.methods.conmh import ConMH
 from vhbench.methods.hash_centres import hash_centres
 from vhbench.methods.mamba import Mamba
 from vhbench.methods.transformer import EPS
@@ -34,8 +34,8 @@ class S5VH(ConMH):
 
         cluster_weight / 2 (CE(classifier(mean code 1) / (k / 2), y) + CE(classifier(mean code 2) / (k / 2), y))
 
-    with y the cluster of a video, by k-means on the principal components of mean frames. From epoch `warmup` on, each
-    time a video is seen its y moves towards what the classifier makes of its code:
+    with y the cluster of a video, by k-means on the principal components of mean frames. From epoch `warmup_epochs` on,
+    each time a video is seen its y moves towards what the classifier makes of its code:
 
         y <- (1 - smoothing) y + smoothing softmax(classifier(mean code of all frames))
 
@@ -70,7 +70,7 @@ class S5VH(ConMH):
         cluster_weight: the weight of the clusters' loss (released, FCVID).
         clusters: C, clusters of the training videos (released, FCVID).
         components: principal components in which they are looked for (released, all but HMDB51).
-        warmup: epochs before y moves (released).
+        warmup_epochs: epochs before y moves (released).
         smoothing: how far it moves each time (released); 0: never.
         stochastic_depth: how often the encoder's last block is left out; the first never is (released).
         blocks: the encoder's blocks (released).
@@ -82,7 +82,7 @@ class S5VH(ConMH):
     """
 
     name = "s5vh"
-    reference = "Wang, Zhang, Wang, et al., AAAI 2025"
+    reference = "Wang, Lian, Li, Wang, Feng, Chen, Zhang, Xia, AAAI 2025"
     # released configurations (FCVID's are the defaults); fcvid-logs: of the training logs released with FCVID's numbers
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fcvid": {},
@@ -132,7 +132,7 @@ class S5VH(ConMH):
         cluster_weight: float = 0.01,
         clusters: int = 450,
         components: int = 512,
-        warmup: int = 50,
+        warmup_epochs: int = 50,
         smoothing: float = 0.01,
         stochastic_depth: float = 0.5,
         blocks: int = 6,
@@ -155,7 +155,7 @@ class S5VH(ConMH):
         self.cluster_weight = cluster_weight
         self.clusters = clusters
         self.components = components
-        self.warmup = warmup
+        self.warmup_epochs = warmup_epochs
         self.smoothing = smoothing
         self.stochastic_depth = stochastic_depth
         self.blocks = blocks
@@ -188,7 +188,7 @@ class S5VH(ConMH):
         shared = self.directions == "released"
         return [BidirectionalMamba(self.decoder_width, shared=shared) for _ in range(self.decoder_blocks)]
 
-    def start_stage(self, module: Network, train: VideoSet, moment: Moment) -> None:
+    def start_stage(self, module: Any, train: VideoSet, moment: Moment) -> None:
         """Find the clusters of the training videos, and give the classifier their hash centres where that is asked."""
         labels, semantic = clusters_of(train, self.clusters, self.components, moment)
         memory = nn.functional.one_hot(torch.from_numpy(labels), self.clusters)
@@ -214,7 +214,7 @@ class S5VH(ConMH):
         with torch.autocast(tokens.device.type, enabled=False):
             logits = module.classifier(torch.cat(codes)) / (0.5 * self.bits)
         labels = module.labels[moment.rows]
-        if self.smoothing and moment.epoch >= self.warmup:
+        if self.smoothing and moment.epoch >= self.warmup_epochs:
             labels = (1 - self.smoothing) * labels + self.smoothing * label_logits(module, tokens).softmax(1)
             module.labels[moment.rows] = labels
         return {"cluster": self.cluster_weight * nn.functional.cross_entropy(logits, labels.repeat(2, 1))}

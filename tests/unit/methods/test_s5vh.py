@@ -28,7 +28,7 @@ def seeded():
 
 def small(**params) -> S5VH:
     sizes = {"blocks": 2, "width": 16, "decoder_width": 16, "clusters": 4, "components": 5, "batch_size": 8}
-    return S5VH(BITS, **{**sizes, "mask_ratio": 0.5, "epochs": 4, "warmup": 1, "cluster_weight": 1.0, **params})
+    return S5VH(BITS, **{**sizes, "mask_ratio": 0.5, "epochs": 4, "warmup_epochs": 1, "cluster_weight": 1.0, **params})
 
 
 def videos(count: int = 24, frames: int = FRAMES) -> VideoSet:
@@ -88,7 +88,7 @@ def test_clusters_are_those_of_the_videos():
 
 
 def test_labels_move_only_after_the_warm_up_and_only_those_of_the_batch():
-    method, train = small(warmup=2, smoothing=0.25), videos()
+    method, train = small(warmup_epochs=2, smoothing=0.25), videos()
     module = method.build(FRAMES, DIM)
     method.start_stage(module, train, Moment(0, 4))
     first = module.labels.clone()
