@@ -6,6 +6,7 @@ Artificial Intelligence, 2023. "Released" below means the authors' code (github.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -252,7 +253,7 @@ class Decoder(nn.Module):
 
     def __init__(self, dim: int, frames: int, width: int, layers: Sequence[nn.Module]):
         super().__init__()
-        self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02, a=-0.02, b=0.02))
+        self.mask_token = nn.Parameter(cut_normal(1, 1, width))
         self.register_buffer("positions", sine_positions(frames, width), persistent=False)
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(width, eps=EPS)
@@ -272,6 +273,13 @@ def start_linear(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def cut_normal(*shape: int) -> torch.Tensor:
+    """Draw from a normal distribution of deviation .02 without what lies further away than that (released)."""
+    share = math.erf(0.5**0.5)  # that lies no further away
+    drawn: torch.Tensor = 0.02 * 2**0.5 * torch.empty(shape).uniform_(-share, share).erfinv()
+    return drawn
 
 
 def stacked(views: Sequence[View]) -> View:

@@ -6,7 +6,7 @@ import torch
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
 from vhbench.methods import conmh
-from vhbench.methods.conmh import ConMH, Decoder, hidden_error, stacked
+from vhbench.methods.conmh import ConMH, Decoder, cut_normal, hidden_error, stacked
 from vhbench.methods.transformer import sine_positions
 from vhbench.methods.two_views import View, two_views, views_of
 from vhbench.testing.toy import toy_videos
@@ -70,6 +70,13 @@ def test_weights_start_as_released():
     token = module.decoder.mask_token.detach()
     assert 0.015 < token.abs().max() <= 0.02 and 0.005 < token.std() < 0.015
     assert torch.equal(module.decoder.positions, sine_positions(25, 192))
+
+
+def test_a_mask_token_is_normal_within_one_deviation():
+    drawn = (cut_normal(200_000) / 0.02).sort().values
+    assert drawn.abs().max() <= 1 + 1e-6
+    quantiles = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor([0.3, 0.5, 0.8]) * 0.682689 + 0.158655)
+    torch.testing.assert_close(drawn[[60_000, 100_000, 160_000]], quantiles, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize(
