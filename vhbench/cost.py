@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ from vhbench.videos import VideoSet
 
 BATCHES = (2, 3, 4)  # videos a counted step; three points fix a polynomial of degree 2 in the batch's size
 LOOP_VIDEOS = 64  # synthetic training videos of a method that uses the training loop
+ALL_EPOCHS = 8  # of a stage; of one with more, the first two and the last two stand for all
 # of any other: many, as from few videos it may learn less (clusters, say), and of few frames, so that it takes seconds
 FIT_VIDEOS, FIT_FRAMES = 512, 2
 
@@ -194,14 +195,13 @@ def _neural(method: NeuralMethod, frames: int, dim: int) -> Cost:
             counts = [_count(partial(method.codes, module, few[:n])) for n in BATCHES]
             used = _parameters_read(module, partial(method.codes, module, few))
     every = list(module.parameters())
-    passes = read + features.rows_read / LOOP_VIDEOS
     return Cost(
         method.bits,
         frames,
         dim,
         LOOP_VIDEOS,
         frames,
-        Phase(sum(p.numel() for p in every), _bytes(every), flops, passes),
+        Phase(sum(p.numel() for p in every), _bytes(every), flops, read),
         Phase(sum(p.numel() for p in used), _bytes(used), (_per_video(counts, ENCODE_BATCH),), 1.0),
         epochs,
         method.batch_size,
@@ -214,20 +214,23 @@ def _train(
 ) -> tuple[tuple[float, ...], int, float, int]:
     """Go through the epochs as training does, with steps in the first and the last alone.
 
+    Long stages are cut to the first and the last two epochs, so that what methods do between epochs, such as clustering
+    the videos, takes seconds here; those left out are taken to read as many videos as these.
+
     Returns:
-        Operations a video in these epochs; how many epochs there are, and how many videos their batches read for each
-        video of an epoch; bytes of weights, gradients and the optimisers' state.
+        Operations a video in these epochs; how many epochs there are, and how often they read each video; bytes of
+        weights, gradients and the optimisers' state.
     """
     train = VideoSet(features)
     method.prepare(module, train, ctx)
     training = Training(method, module, train, ctx)
     weights = list(module.parameters())
-    flops, read, gradient_bytes, state_bytes = [], 0.0, 0, {}
-    for number in range(len(training.epochs)):
+    flops, read, gradient_bytes, state_bytes = [], features.rows_read / LOOP_VIDEOS, 0, {}
+    for number, times in _sample(training.epochs):
+        features.rows_read = 0
         moment = training.start_epoch(number)
         inputs = method.inputs(module, train, moment)
         batch, each = (few, 1.0) if inputs is train else _made_of(inputs, features)
-        read += each
         if number in (0, len(training.epochs) - 1):
             counts = [
                 _count(partial(training.gradient, batch[:n], replace(moment, rows=torch.arange(n)))) for n in BATCHES
@@ -240,8 +243,24 @@ def _train(
                     state_bytes[weight] = _bytes(value for value in state.values() if isinstance(value, torch.Tensor))
                 optimizer.state.clear()  # large, and no longer needed
         method.end_epoch(module, train, moment)
+        read += times * (each + features.rows_read / LOOP_VIDEOS)
     module.zero_grad(set_to_none=True)
     return tuple(flops), len(training.epochs), read, _bytes(weights) + gradient_bytes + sum(state_bytes.values())
+
+
+def _sample(epochs: Sequence[tuple[int, int, int]]) -> list[tuple[int, float]]:
+    """Return the epochs to go through, and how many each of them stands for.
+
+    Args:
+        epochs: as in `Training`.
+    """
+    sampled = []
+    for number, (_, epoch, count) in enumerate(epochs):
+        if count <= ALL_EPOCHS:
+            sampled.append((number, 1.0))
+        elif epoch < 2 or epoch >= count - 2:
+            sampled.append((number, count / 4))
+    return sampled
 
 
 def _made_of(inputs: VideoSet, features: SyntheticFrames) -> tuple[torch.Tensor, float]:

@@ -174,6 +174,13 @@ def test_reading_the_training_set_outside_the_steps_is_counted():
     assert measure(Reader(BITS), FRAMES, DIM).training.passes == EPOCHS + 1 + 3
 
 
+def test_of_a_long_stage_four_epochs_stand_for_all():
+    method = Linear(BITS, epochs=300)
+    assert measure(method, FRAMES, DIM).epochs == 300
+    assert [call[1] for call in method.calls if call[0] == "start"] == [0, 1, 298, 299]
+    assert measure(Reader(BITS, epochs=300), FRAMES, DIM).training.passes == 300 + 1 + 150
+
+
 class Triplets(Linear):
     """Learns from each video with the frames of two others."""
 
