@@ -80,6 +80,11 @@ def test_methods_without_epochs_have_none_on_the_way(run_tiny, out):
     assert again.code == 0 and "scores at epoch" not in again.err
 
 
+def test_a_failed_run_beside_one_that_succeeds_is_no_fault_of_the_table(run_tiny):
+    result = run_tiny("fake,fake-nan-loss", "--eval-at", "1")
+    assert result.code == 1 and "failed: 1 of 2 runs" in result.err and "Traceback" not in result.err
+
+
 def test_epoch_0_is_a_usage_error(run_tiny):
     result = run_tiny("fake", "--eval-at", "0")
     assert result.code == 2 and "--eval-at takes epochs from 1 up, not 0" in result.err

@@ -236,12 +236,12 @@ def _on_the_way(records: Sequence[Record]) -> str:
     from tabulate import tabulate
 
     lines = []
-    for record in records:
+    for record in (record for record in records if "at_epochs" in record.data):  # a failed run has not even queries
         spec, ks = record.spec, recorded_ks(record)
         run = [spec[key] for key in ("protocol", "method", "bits", "seed")]
         name = f"map@{min(ks, key=lambda k: abs(k - USUAL_K), default=USUAL_K)}"
         metric = str(Metric.parse(name, "literature", in_database(record, next(iter(spec["splits"])))))
-        for epoch, scores in record.data.get("at_epochs", {}).items():
+        for epoch, scores in record.data["at_epochs"].items():
             value = scores.get(metric)
             lines.append([*run, int(epoch), name, "-" if value is None else f"{value:.3f}"])
     headings = ["protocol", "method", "bits", "seed", "epoch", "metric", "value"]
