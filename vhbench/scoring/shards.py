@@ -224,8 +224,8 @@ def _check_counts(shard: Shard, counts: DistanceCounts) -> None:
         raise ValueError("there is no such shard")
     arrays = {name: value for name, value in vars(counts).items() if value is not None}
     shape = (len(counts.items), shard.bits + 1)
-    forms = {**dict.fromkeys(ARRAYS, (shape, np.int64)), "self_distance": (shape[:1], np.int64)}
-    forms["self_relevant"] = (shape[:1], np.bool_)
+    forms: dict[str, tuple[tuple[int, ...], Any]] = dict.fromkeys(ARRAYS, (shape, np.int64))
+    forms |= {"self_distance": (shape[:1], np.int64), "self_relevant": (shape[:1], np.bool_)}
     if any((array.shape, array.dtype) != forms[name] for name, array in arrays.items()):
         raise ValueError(f"it does not hold counts of codes of {shard.bits} bits")
     if (counts.relevant < 0).any() or (counts.relevant > counts.items).any():
