@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vhbench.runs.store import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = (
     "import json, sys; sys.path.insert(0, sys.argv[1]); from vhbench.plugins.registry import Registry; "
@@ -42,6 +44,12 @@ def stale(folder: Path, recorded: dict[str, set[str]]) -> set[str]:
     )
     today = json.loads(done.stdout)
     return {method for method, fingerprints in recorded.items() if fingerprints != {today[method]}}
+
+
+def test_every_committed_record_has_a_digest_and_the_files_that_it_names():
+    records, problems = Store(ROOT / "results" / "reference").records()
+    assert len(records) >= 240 and problems == []
+    assert [record.folder for record in records if not record.has_digest or record.damage(read=True)] == []
 
 
 def test_no_committed_run_is_stale(recorded):
