@@ -92,9 +92,9 @@ class SpH(Method):
         return np.concatenate([np.empty((0, self.bits), dtype=bool), *codes])
 
     def operations(self, frames: int, dim: int) -> tuple[float, float]:
-        """Means and distances to the pivots, whose moves add little; see `cost.StatesOperations`."""
-        distances = frames * dim + 2 * dim * (self.bits + 1)
-        return distances + 2 * dim * self.bits, distances
+        """Means, distances at first and at last, all updates that may be; see `cost.StatesOperations`."""
+        distances = frames * dim + 2 * dim * self.bits
+        return distances + 2 * dim * self.bits + self.iterations * 4 * self.bits**2, distances
 
 
 def move_pivots(points: np.ndarray, starts: np.ndarray, tolerances: tuple[float, float], iterations: int) -> np.ndarray:

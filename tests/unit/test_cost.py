@@ -303,9 +303,12 @@ PROJECTION = 2 * 4096 * 64
     [
         ("lsh", MEAN, MEAN + PROJECTION),
         ("pcah", MEAN + SCATTER, MEAN + PROJECTION),
+        ("pca-rr", MEAN + SCATTER, MEAN + PROJECTION),
         ("itq", MEAN + SCATTER + PROJECTION + 50 * (2 * 64 * 64 + 2 * 64 * 64), MEAN + PROJECTION),
         ("sh", MEAN + SCATTER + PROJECTION, MEAN + PROJECTION),
         ("agh", MEAN + 2 * 4096 * 300, MEAN + 2 * 4096 * 300 + 2 * 3 * 64),
+        ("imh", MEAN + 2 * 4096 * 400, MEAN + 2 * 4096 * 400 + 2 * 5 * 64),
+        ("sph", MEAN + 2 * PROJECTION + 100 * (2 * 64 * 64 + 2 * 64 * 64), MEAN + PROJECTION),
         (
             "mfh",  # the mean; then 512 components, distances to 500 anchors, 5 of them times X, X'X
             25 * (4096 + 2 * 4096 * 512 + 2 * 512 * 500 + 2 * 5 * 512 + 2 * 512 * 512),
