@@ -248,6 +248,26 @@ def test_another_or_unknown_convention_reproduces_nothing(reproduce, recorded, p
     assert line["status"] == f"not comparable: {reason}"
 
 
+def test_the_best_on_the_test_set_is_not_ours_to_reproduce(reproduce, recorded, publish):
+    value = f"{recorded['itq', 8, 0]:.6f}"
+    line = the_number(reproduce(publish({"value": value, "selection": "best on test"})))
+    assert line["status"] == "not comparable: the best on the test set, ours is chosen by nothing"
+
+
+def test_a_number_whose_setting_is_inferred_is_not_reproduced(reproduce, recorded, publish):
+    value = f"{recorded['itq', 8, 0]:.6f}"
+    line = the_number(reproduce(publish({"value": value, "doubt": "inferred", "selection": "fixed epoch"})))
+    assert line["status"] == "not comparable: its bits or protocol are not stated"
+
+
+def test_a_later_papers_table_is_run_on_another_protocol_too(vhbench, tiny, out):
+    """SSVH's, whose method is there: all that is committed about it is read, run and told."""
+    words = ["--protocol", tiny, "--bits", "8", "--budget", "smoke", "--device", "cpu", "--out", out]
+    result = vhbench("reproduce", "ssvh/table1", *words)
+    assert result.code == 0 and "SSVH: two result files" in result.out, result.err
+    assert "[1/1] ssvh on tiny, 8 bits, seed 0" in result.err and "not published" in result.out
+
+
 def test_a_number_comes_with_what_the_order_of_ties_could_make_of_it(reproduce, recorded, publish):
     line = the_number(reproduce(publish({"method": "lsh", "value": "0.5"})))
     assert line["lowest"] < line["ours"] < line["highest"]
@@ -385,6 +405,7 @@ def test_numbers_that_the_paper_does_not_print_stand_there_alone(reproduce, reco
         (["table3"], "train_feats.h5 of protocol activitynet-25f is missing"),
         (["table6", "--protocol", "demmo"], "did you mean 'demo'"),
         (["table6", "--protocol", "demo", "--budget", "quik"], "did you mean 'quick'"),
+        (["s5vh/tabel1"], "Unknown table 's5vh/tabel1': did you mean 's5vh/table1'"),
         (["table6", "--published", "nowhere"], "nowhere/tables holds no TOML files"),
     ],
 )

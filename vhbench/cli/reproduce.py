@@ -41,10 +41,12 @@ def command(
     dry_run: bool,
     **given: Any,
 ) -> int:
-    """Run what TABLE of the UVVH paper needs (table2 to table7, fig4, fig5), and print ours beside the paper's numbers.
+    """Run what TABLE of a paper needs, and print ours beside its published numbers.
 
-    Recorded runs are used, missing ones are done. Every published number gets a status, every claim of order a
-    verdict. What is run and compared is written in results/published/tables.
+    TABLE is table2 to table7, fig4 or fig5 of the UVVH paper, or NAME/table1 with what the authors of a later method
+    published: bth, bervae, conmh, s5vh, autossvh, wsch, ssvh. Recorded runs are used, missing ones are done. Every
+    published number gets a status, every claim of order a verdict. results/published/tables holds all tables, and what
+    of each is run and compared.
     """
     asked = Reproduction(table, {**given, "dry_run": dry_run}, protocol, bits, published)
     runs = asked.request

@@ -14,15 +14,15 @@ from vhbench.errors import DataError
 from vhbench.scoring.names import DENOMINATORS, SELF_MATCHES, TIES
 from vhbench.system.files import read_text
 
-UNKNOWN = "unknown"
+UNKNOWN, BEST, INFERRED = "unknown", "best on test", "inferred"
 WORDS = {
     "den": (*DENOMINATORS, UNKNOWN),
     "ties": (*TIES, "numpy", UNKNOWN),
     "self_match": (*SELF_MATCHES, UNKNOWN),
     "kind": ("printed", "plot-read", "log", "derived", "claim"),
-    "selection": ("last epoch", "fixed epoch", "best on test", UNKNOWN),
+    "selection": ("last epoch", "fixed epoch", BEST, UNKNOWN),
 }
-DOUBTS = ("contradicted", "impossible", "implausible", "inferred")
+DOUBTS = ("contradicted", "impossible", "implausible", INFERRED)
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _METRIC = re.compile(r"(map|map-gain)@[1-9]\d*|map-gmean@[1-9]\d*-[1-9]\d*")

@@ -1,5 +1,7 @@
 """Claimed orderings: what the committed file says, and how measured rows are held against a claim."""
 
+import itertools
+
 import pytest
 
 from vhbench.errors import DataError, UsageError
@@ -75,6 +77,37 @@ def test_the_papers_tables_agree_with_the_claims_read_from_them():
         own = [r for r in printed if r.label.endswith(table) or f"{table}," in r.label]
         (checked,) = check_orderings([claim], own)
         assert checked.verdict == "held", (claim, checked.verdict, {r.label for r in printed})
+
+
+def test_later_orders_agree_with_their_sources_numbers():
+    """Each holds in every cell that it names, and of a pair's cells only ties and impossible ones are in no claim."""
+    cells = {
+        (cell.source, cell.method, cell.protocol, cell.bits, cell.metric): cell.value
+        for cell in read_published()
+        if "impossible" not in cell.doubt
+    }
+    later = [claim for claim in read_orderings() if not claim.source.startswith("UVVH")]
+    said = set()
+    for claim in later:
+        one, _, other = claim.source.partition("; ")
+        source = one.split(", ")[0] if "issue 2" in one else one
+        for bits, metric in itertools.product(claim.bits, claim.metrics):
+            better, worse = (
+                max(cells.get((name, method, claim.protocol, bits, metric), -1) for name in {source, other or source})
+                for method in (claim.better, claim.worse)
+            )
+            assert better > worse > 0, (claim, bits, metric)
+            said.add((claim.source, frozenset((claim.better, claim.worse)), claim.protocol, bits, metric))
+    for source, pair, protocol in {key[:3] for key in said}:
+        own = {name.split(", ")[0] if "issue 2" in name else name for name in source.split("; ")}
+        first, second = (
+            {key[3:]: value for key, value in cells.items() if key[0] in own and key[1:3] == (method, protocol)}
+            for method in sorted(pair)
+        )
+        shared = {
+            key for key in first.keys() & second.keys() if key[1].startswith("map@") and first[key] != second[key]
+        }
+        assert shared == {key[3:] for key in said if key[:3] == (source, pair, protocol)}, (source, pair)
 
 
 @pytest.mark.parametrize("text", ["better,worse\n", "{header}\na,b,c\n", "{header}\na,b,c,sixteen,map@5,x,\n"])

@@ -12,9 +12,10 @@ from typing import Any
 
 from vhbench.grid.cells import Cell
 from vhbench.report.orderings import CheckedOrdering, Ordering, check_orderings, read_orderings
+from vhbench.report.paper.reasons import conventions, peculiarities
 from vhbench.report.paper.recalls import AT, precisions
 from vhbench.report.paper.table import PaperTable
-from vhbench.report.published import UNKNOWN, PublishedRow
+from vhbench.report.published import PublishedRow
 from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import Choice, in_database
 from vhbench.runs.record import Record
@@ -318,10 +319,10 @@ class _Results:
         reasons = [f"on {name}"] if name != row.protocol else []
         reasons += [self._table.doubts[name]] if name == row.protocol and name in self._table.doubts else []
         for record in records:
-            reasons += _peculiarities(record, self._table.departures)
+            reasons += peculiarities(record, self._table.departures)
             if record.data["method"]["fingerprint"] != self._entries[record.spec["method"]].fingerprint:
                 reasons.append("made with other source code")
-        return [*dict.fromkeys(reasons), *_conventions(row, measured_as, in_database(records[0], _main(records[0])))]
+        return [*dict.fromkeys(reasons), *conventions(row, measured_as, in_database(records[0], _main(records[0])))]
 
 
 def _judged(line: Line, tolerance: float, reasons: Sequence[str]) -> Line:
@@ -332,37 +333,6 @@ def _judged(line: Line, tolerance: float, reasons: Sequence[str]) -> Line:
     if reasons:
         status = f"not comparable: {'; '.join(reasons)}"
     return replace(line, difference=difference, tolerance=tolerance, status=status)
-
-
-def _peculiarities(record: Record, departures: Mapping[str, Any]) -> list[str]:
-    """Return in what a run is not what the paper did, in a few words each."""
-    data = record.data
-    reasons = ["synthetic features"] if data["synthetic"] else []
-    reasons += [f"budget {data['budget']}"] if data["budget"] != "paper" else []
-    reasons += [f"precision {record.spec['precision']}"] if record.spec["precision"] != "float32" else []
-    reasons += [f"normalize {record.spec['normalize']}"] if "normalize" in record.spec else []
-    reasons += [f"{name}={value}" for name, value in data["changed"].items()]
-    params = record.spec["params"]
-    reasons += [
-        f"{name}={value} is not the paper's"
-        for name, value in departures.items()
-        if params.get(name) == value and name not in data["changed"]
-    ]
-    for notes in data.get("data", {}).values():
-        reasons += [f"data variant {name!r}" for name in notes.get("variants", ())]
-        reasons += [f"other number of {what}" for what in notes.get("allowed_counts", ())]
-    return reasons
-
-
-def _conventions(row: PublishedRow, measured_as: str, queries_in_database: bool) -> list[str]:
-    """Return in what the published number's convention differs from ours or is unknown."""
-    ours = Metric.parse(measured_as)
-    choices = [("divisor", row.den, ours.den), ("order of ties", row.ties, ours.ties)]
-    if queries_in_database:  # else there is nothing to drop
-        choices.append(("self match", row.self_match, ours.self_match))
-    reasons = [f"{what} {theirs}, ours {value}" for what, theirs, value in choices if theirs not in (value, UNKNOWN)]
-    unknown = [what for what, theirs, _ in choices if theirs == UNKNOWN]
-    return [*reasons, *([f"{' and '.join(unknown)} unknown"] if unknown else [])]
 
 
 def _precision_line(row: Row) -> Line:

@@ -17,10 +17,10 @@ BETWEEN = "-to-"  # in the name of a cross-data-set protocol
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table or figure of a paper. `results/published/tables/uvvh_paper.toml` says more about every value.
+    """A table or figure of a paper, or its repository's numbers. `results/published/tables/uvvh_paper.toml` says more.
 
     Attributes:
-        name: what `vhbench reproduce` takes.
+        name: what `vhbench reproduce` takes: `table3` of the UVVH paper, `s5vh/table1` of another.
         title: what it shows.
         cells: sources of its published numbers.
         claims: sources of its claims of order.

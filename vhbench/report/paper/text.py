@@ -87,7 +87,7 @@ def _claims(lines: Sequence[Line], style: str) -> str:
             metric, _, sign = line.metric.rpartition(" ")
             cells[:3] = [f"{line.method}: {line.published_on} {sign} in-domain", line.bits, metric]
         table.append([line.protocol, *cells])
-    headers = ["the paper claims", "bits", "by", "ours", "source"]
+    headers = ["published order", "bits", "by", "ours", "source"]
     return _table(table, ["data set", *headers], style)
 
 
@@ -106,7 +106,10 @@ def _notes(lines: Sequence[Line]) -> str:
     if any(line.published is not None for line in lines):
         notes.append(TOLERANCE_TEXT)
     if any(line.doubt for line in lines):
-        notes.append("? the paper contradicts this number itself, or it cannot be: results/published/README.md")
+        notes.append(
+            "? the paper contradicts this number itself, it cannot be, or its setting is inferred: "
+            "results/published/README.md"
+        )
     return "\n".join(notes)
 
 
