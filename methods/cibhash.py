@@ -31,19 +31,19 @@ class CIBHash(NeuralMethod):
     - Mean frames are centred on the training videos' mean, as for every shallow method here.
     - Cosines are those of -1 and +1, so that they follow the Hamming distance.
     - The divergence is the mean of both directions, summed over bits, averaged over videos.
-    - The paper's text was not at hand; the rules and constants are those of a survey, the network's width is from
-      memory of the paper. Its backbone of convolutions is what made the features.
+    - The paper's text was not at hand; the rules and constants are those of a survey; batch and width are not checked.
+      Its backbone of convolutions is what made the features.
 
     Args:
         bits: code length k.
         epochs: passes over the training set (60, released).
-        batch_size: videos a step (64, from memory of the paper).
+        batch_size: videos a step (64, not checked against the paper).
         lr: Adam's learning rate (released).
         weight_decay: L2 term of Adam (this project's choice).
         temperature: T, by which cosines are divided (released).
         kl_weight: weight of the divergence (released).
         mask_ratio: share of the frames that a view does not see (this project's choice).
-        width: units of the hidden layer, rectified (1,024, from memory of the paper).
+        width: units of the hidden layer, rectified (1,024, not checked against the paper).
     """
 
     name = "cibhash"

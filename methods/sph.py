@@ -31,13 +31,13 @@ class SpH(Method):
       divides it by the number of spheres that hold both videos.
     - A radius lies midway between the videos of ranks n/2 and n/2 + 1, so that rounding moves none across.
     - The spheres are fitted to at most 10,000 training videos, drawn at random.
-    - The paper's text was not at hand; the rules are from general knowledge of it. The start matters: on 14 classes of
+    - The paper's text was not at hand, and the rules are not checked against it. The start matters: on 14 classes of
       UCF101, pivots that start at single videos stay far out, where a video's norm decides several bits at once.
 
     Args:
         bits: code length k, one sphere a bit; at most the training videos.
         start_videos: training videos whose mean a pivot starts at, at most half of them (several in the journal
-            version, IEEE Transactions on Pattern Analysis and Machine Intelligence 2015; the number from memory).
+            version, IEEE Transactions on Pattern Analysis and Machine Intelligence 2015; how many is not checked).
         overlap_tolerance: how far the mean number of videos in two spheres may be off a quarter, as a share of it (.1).
         spread_tolerance: how large the standard deviation of these numbers may be, likewise (.15).
         iterations: updates of the pivots at most (this project's choice).
@@ -146,7 +146,7 @@ def halving(squared: np.ndarray) -> np.ndarray:
 
 def squared_distances(points: np.ndarray, pivots: np.ndarray) -> np.ndarray:
     """Return squared Euclidean distances, float64, shape (n, bits), of points (n, dim) to pivots (bits, dim)."""
-    squared = points @ (-2 * pivots.T)
+    squared: np.ndarray = points @ (-2 * pivots.T)
     squared += np.einsum("ij,ij->i", points, points)[:, None]
     squared += np.einsum("ij,ij->i", pivots, pivots)
     return squared

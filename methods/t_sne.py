@@ -86,13 +86,15 @@ def gradient(places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _squared_distances(points: np.ndarray) -> np.ndarray:
     sizes = np.einsum("ij,ij->i", points, points)
-    return np.maximum(sizes[:, None] - 2 * (points @ points.T) + sizes, 0)
+    squared: np.ndarray = np.maximum(sizes[:, None] - 2 * (points @ points.T) + sizes, 0)
+    return squared
 
 
 def _neighbours(squared: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Return p(j|i) by rows."""
-    kernel: np.ndarray = np.exp(-squared * precision[:, None])
-    return kernel / kernel.sum(axis=1, keepdims=True)
+    kernel = np.exp(-squared * precision[:, None])
+    shares: np.ndarray = kernel / kernel.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _entropy(conditional: np.ndarray) -> np.ndarray:

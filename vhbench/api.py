@@ -196,7 +196,7 @@ def reproduce(
     """Do what `vhbench reproduce` does and return ours beside what the paper printed and claimed.
 
     Args:
-        table: "table2" to "table7", "fig4" or "fig5" of the UVVH paper.
+        table: "table2" to "table7", "fig4" or "fig5" of the UVVH paper, or "s5vh/table1" and the like of later ones.
         protocol: another protocol, or the path of a manifest; then nothing counts as reproduced.
         bits: only these code lengths; empty takes the table's own.
         published: folder of published numbers in the form of `results/published`, which is the default.
