@@ -11,6 +11,7 @@ import pytest
 import vhbench as package
 from vhbench.report.orderings import COLUMNS as ORDERING_COLUMNS
 from vhbench.report.published import COLUMNS
+from vhbench.runs.record import write_record
 from vhbench.runs.store import Store
 from vhbench.testing import make_protocol
 
@@ -131,7 +132,7 @@ def the_number(lines):
 def change(out, **entries):
     """Change entries of every record."""
     for path in out.glob("*/*/*/run.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+        write_record(path.parent, {**json.loads(path.read_text()), **entries})
 
 
 @pytest.mark.parametrize(("off", "status"), [(0.0, "reproduced"), (0.009, "reproduced"), (-0.03, "differs")])
@@ -229,7 +230,7 @@ def test_the_method_whose_score_changes_less_is_the_steadier(
         data = json.loads(record.read_text())
         gain = change_of if data["spec"]["method"] == "itq" else -0.5
         data["scores"][MAP] = 0.4 * (1 + gain) if data["spec"]["protocol"] == "tiny-to-other" else 0.4
-        record.write_text(json.dumps(data))
+        write_record(record.parent, data)
     (claim,) = [line for line in reproduce(folder, **words) if line["kind"] == "claim"]
     assert (claim["metric"], claim["status"]) == ("map-steadiness@20", status)
 
@@ -284,13 +285,20 @@ def test_a_reduced_precision_reproduces_nothing(reproduce, publish, fake_methods
     assert line["status"] == "not comparable: precision bf16"
 
 
-def test_on_another_protocol_nothing_is_reproduced_but_the_claims_are_checked(reproduce, publish, tmp_path):
+def test_on_another_protocol_nothing_is_reproduced_but_the_claims_are_checked(
+    vhbench, reproduce, publish, tmp_path, out
+):
     other = make_protocol(tmp_path / "other", name="other", videos=44)
-    lines = reproduce(publish({"value": "0.5"}), "--bits", "8", protocol=other)
+    folder = publish({"value": "0.5"})
+    lines = reproduce(folder, "--bits", "8", protocol=other)
     line = the_number(lines)
     assert (line["protocol"], line["published_on"], line["status"]) == ("other", "tiny", "not comparable: on other")
     (claim,) = [line for line in lines if line["kind"] == "claim"]
     assert (claim["protocol"], claim["bits"]) == ("other", "8") and claim["status"] in ("held", "reversed")
+    words = ["--protocol", other, "--published", folder, "--out", out, "--bits", "8"]
+    assert "other for tiny  itq" in vhbench("reproduce", "one", *words).out, (
+        "which number of the paper it is held against"
+    )
 
 
 def test_a_gain_is_relative_to_our_own_rows(reproduce, recorded, publish):

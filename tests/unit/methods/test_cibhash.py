@@ -60,12 +60,13 @@ def by_hand(module, means: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("frames", "seen"), [(2, 1), (8, 4), (25, 13), (30, 15)])
 def test_views_are_means_of_halves_of_the_frames(frames, seen):
-    videos = torch.eye(frames).double().expand(3, -1, -1)  # a mean then says which frames are in it
+    torch.manual_seed(0)
+    videos = torch.eye(frames).double().expand(20, -1, -1)  # a mean then says which frames are in it
     for one in view_means(videos, 0.5):
-        assert ((one * seen - 1).abs().lt(1e-12) | (one == 0)).all() and one.sum(1).allclose(torch.ones(3).double())
+        assert ((one * seen - 1).abs().lt(1e-12) | (one == 0)).all() and one.sum(1).allclose(torch.ones(20).double())
     a, b = view_means(videos, 0.5)
-    assert ((a > 0) & (b > 0)).sum(1).tolist() == [frames % 2] * 3 and ((a > 0) | (b > 0)).all()
-    assert frames == 2 or not torch.equal(a[0], a[1]), "each video has views of its own"
+    assert ((a > 0) & (b > 0)).sum(1).tolist() == [frames % 2] * 20 and ((a > 0) | (b > 0)).all()
+    assert len(a.unique(dim=0)) > 1, "each video has views of its own"
 
 
 def test_draws_follow_the_probabilities():

@@ -75,7 +75,8 @@ def _numbers(lines: Sequence[Line], style: str) -> str:
         cells = [line.method, line.bits, metric, _value(line, line.published) + ("?" if line.doubt else "")]
         spread = f" ± {_value(line, line.sd)}" if line.sd is not None else ""
         cells += [_value(line, line.ours) + spread, _signed(line, line.difference), line.status]
-        table.append([line.protocol, *cells])
+        moved = line.published_on and line.published_on != line.protocol
+        table.append([f"{line.protocol} for {line.published_on}" if moved else line.protocol, *cells])
     return _table(table, ["data set", *headers], style)
 
 
