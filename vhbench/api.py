@@ -17,6 +17,7 @@ from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 from vhbench.runs.references import read_references
 from vhbench.runs.store import Store
+from vhbench.system.files import user_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ def run(
     asked = request({
         **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
         "eval_at": _ints(eval_at), "precision": precision, "normalize": normalize, "allow_counts": allow_counts,
-        "data": _data_folder(data), "out": Path(out), "device": device, "deterministic": deterministic,
+        "data": _data_folder(data), "out": user_path(out), "device": device, "deterministic": deterministic,
         "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
     for line in asked.lacking():
@@ -166,11 +167,11 @@ def compare(
 
     from vhbench.report.figures import check_path
 
-    figures = [Path(path) if path else None for path in (pr, map_file)]
+    figures = [user_path(path) if path else None for path in (pr, map_file)]
     for path in filter(None, figures):
         check_path(path)
     records, problems = Store(out).records()
-    kept, faults = read_references(Path(out))
+    kept, faults = read_references(user_path(out))
     for problem in [*problems, *faults]:
         log.warning("left out: %s", problem)
     names = Registry(plugins).protocol_names(_texts(protocol))
@@ -223,10 +224,10 @@ def reproduce(
         **options,
         "dry_run": dry_run,
         "data": _data_folder(options.get("data")),
-        "out": Path(options.get("out", "results")),
+        "out": user_path(options.get("out", "results")),
     }
     given["seeds"] = _ints(options.get("seeds", 0))
-    asked = Reproduction(table, given, name, _ints(bits), Path(published) if published else None)
+    asked = Reproduction(table, given, name, _ints(bits), user_path(published) if published else None)
     if asked.request.to_do and not dry_run:
         asked.request.run(Observer())
     if not dry_run:
@@ -272,7 +273,7 @@ def report(
     """
     from vhbench.report.page import write_page
 
-    path, choice = Path(output), Choice((), _texts(method), _ints(bits), (metric,) if metric else (), convention)
+    path, choice = user_path(output), Choice((), _texts(method), _ints(bits), (metric,) if metric else (), convention)
     lacking = write_page(
         path, Store(out), choice, protocols=_texts(protocol), data=_data_folder(data), registry=Registry(plugins)
     )
@@ -367,13 +368,13 @@ def export(
 
     record = find_run(os.fspath(run), Store(out))
     name = None if protocol is None else os.fspath(protocol)
-    files = export_run(record, Path(output), Registry(), protocol=name, data=_data_folder(data), say=log.warning)
+    files = export_run(record, user_path(output), Registry(), protocol=name, data=_data_folder(data), say=log.warning)
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
 
 
 def _data_folder(data: Path | str | None) -> Path | None:
     data = data or os.environ.get("VHBENCH_DATA")
-    return Path(data) if data else None
+    return user_path(data) if data else None
 
 
 def _texts(value: OneOrMoreNames) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
@@ -9,11 +10,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from vhbench.errors import VhbenchError
+from vhbench.errors import UsageError, VhbenchError
+from vhbench.system.environment import start_afresh
+from vhbench.system.text import plain
 from vhbench.version import __version__
 
 COMMANDS = {
@@ -73,31 +76,78 @@ def cli() -> None:
     """Benchmark unsupervised video hashing: train, encode, score and compare under one protocol."""
 
 
+class _Plain(logging.Formatter):
+    """Writes each message on one line, without what steers a terminal: names in it may be other people's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(record.getMessage())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some runs failed, 2 wrong usage."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a locale without UTF-8 must not end a run at its table
-            stream.reconfigure(errors="replace")
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    start_afresh()
+    _ready_streams()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("vhbench").setLevel(logging.INFO)
     try:
+        _check_folder()
         code = cli.main(args=arguments, prog_name="vhbench", standalone_mode=False)
+        _flush()
         sys.exit(code if isinstance(code, int) else 0)
     except VhbenchError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _refuse(str(error), error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: finished runs are kept; the same command continues.", err=True)
         sys.exit(130)
+    except MemoryError as error:
+        _refuse(f"There is not enough memory{f': {error}' if str(error) else ''}.", 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, as in `vhbench list | head -1`
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries to write it again at exit
-        click.echo("Error: The disk is full: the output could not be written.", err=True)
-        sys.exit(1)
+        if error.filename is not None:
+            _refuse(f"{os.fsdecode(error.filename)}: {error.strerror or error}.", 1)
+        with contextlib.suppress(OSError, ValueError):  # else Python tries to write it again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            _refuse("The disk is full: the output could not be written.", 1)
+        _refuse(f"The output could not be written: {error.strerror or error}.", 1)
+
+
+def _ready_streams() -> None:
+    """Let anything be printed, and no file that is opened later take the number of a stream that is closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without UTF-8 must not end a run at its table
+            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError, ValueError):
+                os.set_blocking(stream.fileno(), True)  # another program may have made it a pipe that takes no more
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 (Path.cwd is the same and imports more)
+    except OSError as error:
+        raise UsageError("The folder that this command was started in has been removed: go to another one.") from error
+
+
+def _flush() -> None:
+    """Write out what is printed while an error can still be said."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _refuse(sentence: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        click.echo(f"Error: {plain(sentence)}", err=True)
+    sys.exit(code)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from vhbench.cli import options
 from vhbench.errors import UsageError, unknown
 from vhbench.system.files import atomic_write
 
@@ -41,7 +42,7 @@ def _epilog() -> str:
 @click.argument("words", nargs=-1, metavar="[PART]...", type=click.UNPROCESSED)
 @click.option("--threads", type=click.IntRange(1), help="Threads of ours and of theirs; all CPUs by default.")
 @click.option("--quick", is_flag=True, help="Small sizes, seconds instead of minutes: a first look.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Keep what is printed here too.")
+@click.option("-o", "--output", type=options.UserPath(dir_okay=False), help="Keep what is printed here too.")
 def command(words: Sequence[str], threads: int | None, quick: bool, output: Path | None) -> int:
     """Measure speed and memory: ours, the alternative, their ratio, and the bound that the hardware sets.
 

@@ -17,7 +17,7 @@ from vhbench.runs.groups import Choice
 from vhbench.runs.references import read_references
 from vhbench.runs.store import Store
 
-FIGURE = click.Path(dir_okay=False, path_type=Path)
+FIGURE = options.UserPath(dir_okay=False)
 BETWEEN_METRICS = re.compile(r",(?![^\[]*\])")  # a comma that is not inside brackets
 
 

@@ -23,7 +23,7 @@ and about.json: which run it is, and the order of bits.
 @click.command(epilog=FILES)
 @click.argument("run")
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+    "-o", "--output", type=options.UserPath(file_okay=False), required=True, metavar="DIR",
     help="Where the files go.",
 )  # fmt: skip
 @click.option("--protocol", help="The run's protocol, where only its manifest tells: path/to/manifest.toml.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 import click
 
@@ -19,7 +18,7 @@ TYPES: Mapping[str, click.ParamType] = {
     "float": click.FLOAT,
     "bool": click.BOOL,
     "Seconds": options.TIME,
-    "Path": click.Path(path_type=Path),
+    "Path": options.PATH,
     "Sequence[int]": options.NUMBERS,
     "Sequence[str]": options.NAMES,
 }

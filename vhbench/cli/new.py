@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vhbench.cli import options
 from vhbench.plugins.registry import Registry
 from vhbench.scaffold import write_method_package
 
@@ -17,9 +18,7 @@ def command() -> None:
 
 @command.command("method")
 @click.argument("name")
-@click.option(
-    "--into", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Where to make the folder NAME."
-)
+@click.option("--into", type=options.PATH, default=Path(), show_default=True, help="Where to make the folder NAME.")
 def new_method(name: str, into: Path) -> None:
     """Write a small package for the method NAME that installs, passes `vhbench check` and is to be edited."""
     folder = write_method_package(name, into, {entry.name for entry in Registry().methods()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 
 from vhbench.errors import UsageError
 from vhbench.launch.resources import SECONDS
+from vhbench.system.files import user_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +29,18 @@ class Names(click.ParamType):
         names = tuple(part.strip() for part in str(value).split(","))
         if not all(names):
             raise UsageError(f"{_label(param)} takes names separated by commas, not {value!r}.")
-        return names
+        return tuple(_with_commas(names))
+
+
+class UserPath(click.Path):
+    """A path; `~` is the home folder where the shell has not read it as such, as in --out=~/results."""
+
+    def __init__(self, **options: bool):
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make it a path."""
+        return super().convert(user_path(value), param, ctx)
 
 
 class Numbers(click.ParamType):
@@ -61,21 +73,17 @@ class Time(click.ParamType):
         return float(found[1]) * SECONDS[found[2]]
 
 
-NAMES, NUMBERS, TIME = Names(), Numbers(), Time()
+NAMES, NUMBERS, TIME, PATH = Names(), Numbers(), Time(), UserPath()
 
-out = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="The results folder."
-)
-plugins = click.option(
-    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="A Python file with further methods."
-)
+out = click.option("--out", type=PATH, default=Path("results"), show_default=True, help="The results folder.")
+plugins = click.option("--plugin", "plugins", multiple=True, type=PATH, help="A Python file with further methods.")
 
 
 def data(function: F) -> F:
     """Add `--data`, which defaults to `$VHBENCH_DATA`."""
     return click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=lambda: os.environ.get("VHBENCH_DATA"),
         help="The folder of the feature files; $VHBENCH_DATA by default.",
     )(function)
@@ -95,6 +103,17 @@ def parse_sets(texts: Sequence[str]) -> dict[str, dict[str, str]]:
             raise UsageError(f"--set takes method.name=value, as in uvvh.lr=1e-4; not {text!r}.")
         parsed.setdefault(method.strip(), {})[name.strip()] = value.strip()
     return parsed
+
+
+def _with_commas(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names; parts of the path of a manifest that is there, with commas in it, are one."""
+    start = 0
+    while start < len(names):
+        ends = range(len(names), start + 1, -1)
+        joined = {end: ",".join(names[start:end]) for end in ends if names[end - 1].endswith(".toml")}
+        end = next((end for end, name in joined.items() if os.path.isfile(user_path(name))), start + 1)  # noqa: PTH113
+        yield joined.get(end, names[start])
+        start = end
 
 
 def _label(param: click.Parameter | None) -> str:

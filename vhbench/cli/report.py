@@ -14,7 +14,7 @@ from vhbench.runs.store import Store
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True,
+    "-o", "--output", type=options.UserPath(dir_okay=False), default=Path("report.html"), show_default=True,
     help="The page; an existing file is replaced.",
 )  # fmt: skip
 @click.option(

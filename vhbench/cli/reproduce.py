@@ -27,7 +27,7 @@ from vhbench.report.paper.text import FORMATS, render_lines
 @click.option("--bits", type=options.NUMBERS, default=(), help="Only these code lengths.")
 @grid_options
 @click.option(
-    "--published", type=click.Path(path_type=Path), metavar="DIR",
+    "--published", type=options.PATH, metavar="DIR",
     help="Published numbers, in the form of results/published, which is the default.",
 )  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)

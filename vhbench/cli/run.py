@@ -67,7 +67,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.command(cls=LaunchingCommand)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     is_eager=True,
     callback=_read_config,
     help="A TOML file with these options by their long names, tables [set.METHOD] too; a record's run.json does that "

@@ -31,11 +31,11 @@ As an array job of SLURM, and then once:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", type=options.PATH, required=False)
 @click.option("--shard", metavar="I/N", default="1/1", show_default=True, help="Count the I-th of N shards.")
 @click.option("--bits", type=click.IntRange(1), help="Code length; by default that of the export, or all bits there.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Where the counts go.")
-@click.option("--merge", type=click.Path(path_type=Path), metavar="DIR", help="Add up all counts in DIR and score.")
+@click.option("-o", "--output", type=options.UserPath(file_okay=False), help="Where the counts go.")
+@click.option("--merge", type=options.PATH, metavar="DIR", help="Add up all counts in DIR and score.")
 @click.option("--ks", type=options.NUMBERS, default=KS, help="With --merge: the K of map@K and its like.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(

@@ -89,7 +89,8 @@ def run_cell(cell: Cell, store: Store, settings: Settings, observer: Observer) -
             return None
         observer.started(cell)
         device = environment.resolve_device(settings.device)
-        record = _attempt(cell, folder, store, settings, device, observer)
+        with environment.default_settings():
+            record = _attempt(cell, folder, store, settings, device, observer)
         if record.status == "done":
             for text in all_warnings(record):
                 observer.said(f"mind: {text}", cell)

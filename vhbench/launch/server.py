@@ -31,6 +31,7 @@ from typing import IO, Any, NoReturn
 from vhbench.launch import worker
 from vhbench.launch.outcome import Listener
 from vhbench.launch.watching import tail
+from vhbench.system.environment import start_afresh
 
 PAUSE = 0.05  # seconds between looks for runs that have ended
 PR_SET_PDEATHSIG = 1
@@ -141,6 +142,7 @@ def main() -> None:
     """Get ready, then serve."""
     die_with(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_afresh()
     reports = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not stand among the reports
     warm_up()

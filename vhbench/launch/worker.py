@@ -19,6 +19,7 @@ from typing import Any
 from vhbench.checkpoint import Checkpoint
 from vhbench.errors import DeviceError, UsageError, VhbenchError
 from vhbench.launch.outcome import ELSEWHERE, INTERRUPTED, RECORDED, STOPPED, Outcome, Teller
+from vhbench.system.environment import start_afresh
 from vhbench.system.text import plain
 
 
@@ -62,5 +63,6 @@ def _stop(number: int, frame: Any) -> None:
 
 
 if __name__ == "__main__":
+    start_afresh()
     signal.signal(signal.SIGUSR2, _stop)
     sys.exit(main(Path(sys.argv[1]).read_text() if len(sys.argv) > 1 else sys.stdin.read()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from vhbench.errors import UsageError
 from vhbench.scoring.names import REFERENCES
+from vhbench.system.environment import import_without
 from vhbench.system.files import atomic_write
 from vhbench.system.text import csv_cell, plain
 
@@ -41,24 +41,13 @@ LOOK: dict[Any, Any] = {
 def _with_look(draw: Callable[P, list[Path]]) -> Callable[P, list[Path]]:
     @functools.wraps(draw)
     def within(*args: P.args, **kwargs: P.kwargs) -> list[Path]:
-        matplotlib = _imported()
+        matplotlib = import_without("matplotlib", "MPLBACKEND", "MATPLOTLIBRC")  # nothing is shown, only written
         with matplotlib.rc_context():
             matplotlib.rcdefaults()  # the user's own settings are for the user's own figures
             matplotlib.rcParams.update(LOOK)
             return draw(*args, **kwargs)
 
     return within
-
-
-def _imported() -> Any:
-    """Import matplotlib; what the environment says of a backend could only keep it from that: none is used here."""
-    backend = os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
-    return matplotlib
 
 
 def check_path(path: Path) -> None:

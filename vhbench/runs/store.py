@@ -43,6 +43,7 @@ from vhbench.system.files import (
     set_aside,
     sha256_of,
     sync_folder,
+    user_path,
     write_error,
 )
 from vhbench.system.locks import hold, is_held
@@ -62,7 +63,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str):
-        self.root = Path(root)
+        self.root = user_path(root)
         self._whole: set[tuple[Any, ...]] = set()  # runs whose files this process has compared with their digests
 
     def check_writable(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from vhbench import codes as binary
@@ -198,7 +197,7 @@ def in_threads(work: Callable[[int, int], None], n: int, tile: int = 0) -> None:
 
 def thread_count() -> int:
     """Return the number of threads: all CPUs of this process, or what NUMBA_NUM_THREADS says."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    return max(1, int(kernel.numba.config.NUMBA_NUM_THREADS))
 
 
 def _pieces(sets: np.ndarray) -> np.ndarray:

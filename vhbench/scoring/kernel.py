@@ -12,13 +12,20 @@ out in LLVM's own vector types, which it lowers to what the machine has (AVX-512
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import extending
+
+from vhbench.errors import UsageError
+from vhbench.system.environment import import_without
+
+no_threads = re.fullmatch(r"\s*(-\d+|0+)\s*", os.environ.get("NUMBA_NUM_THREADS", ""))
+numba = import_without("numba", *(["NUMBA_NUM_THREADS"] if no_threads else []))  # else it could not be imported
+extending = import_without("numba.extending")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +37,8 @@ GROUP = 16  # queries that share a block while it is in the first-level cache
 
 def compiled(function: F) -> F:
     """Compile with numba: releases the GIL and is cached on disk beside the source, or in the user's cache folder."""
+    if numba.config.DISABLE_JIT:
+        raise UsageError("NUMBA_DISABLE_JIT switches off what compiles the scoring: unset it, and start Python anew.")
     try:
         return cast(F, numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:  # neither can be written to: compile in every process

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import os
 import platform
 import re
 import resource
 import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +61,52 @@ def describe(device: str) -> dict[str, Any]:
         "device": device,
         "gpu": _gpu(device),
     }
+
+
+def import_without(module: str, *variables: str) -> Any:
+    """Import a library unseen by environment variables: what a user set for other programs may keep it from working.
+
+    Args:
+        module: its dotted name.
+        variables: names of the variables; they are there again afterwards.
+    """
+    before = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        return importlib.import_module(module)
+    finally:
+        os.environ.update(before)
+
+
+def start_afresh() -> None:
+    """Undo, where this process is vhbench's own, what a user's settings for other programs would do to libraries here.
+
+    Warnings made errors would end a run wherever a library warns; without numba's compiler nothing is scored.
+    """
+    os.environ.pop("NUMBA_DISABLE_JIT", None)
+    if sys.warnoptions:  # of -W or $PYTHONWARNINGS
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)  # as Python does where nothing is said
+
+
+@contextlib.contextmanager
+def default_settings() -> Iterator[None]:
+    """Let a run see the settings that NumPy and torch begin with, whatever a notebook has set; then put them back."""
+    import numpy as np
+    import torch
+
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    if device.type != "cpu":
+        torch.set_default_device(None)
+    try:
+        errors = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+        with errors, torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if device.type != "cpu":
+            torch.set_default_device(device)
 
 
 def user_name(number: int) -> str:

@@ -296,8 +296,11 @@ def cache_folder() -> Path:
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
-    """Return a path that a user wrote: `~` and `~name` at its beginning are home folders, where there are such."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 (Path.expanduser raises where there is no such user)
+    """Return a path that a user wrote: `~` and `~name` that a text begins with are home folders, where there are such.
+
+    A `Path` stays as it is: it does not tell `./~` from `~`.
+    """
+    return text if isinstance(text, Path) else Path(os.path.expanduser(text))  # noqa: PTH111 (raises for no such user)
 
 
 def _umask() -> int:
