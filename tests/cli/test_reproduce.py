@@ -213,6 +213,20 @@ def test_one_epoch_of_training_bears_no_verdict(reproduce, publish, fake_methods
     assert claim["status"] == "no verdict: one epoch of training (fake)"
 
 
+def test_a_run_near_chance_bears_no_verdict(reproduce, recorded, publish, out):
+    folder = publish({"value": f"{recorded['itq', 8, 0]:.6f}"}, {"value": "0.9", "bits": 16})
+    assert [line["status"] for line in reproduce(folder) if line["kind"] == "claim"] in (["held"], ["held in 1 of 2"])
+    (path,) = out.glob("tiny/itq/8b-s0-*/run.json")
+    record = json.loads(path.read_text())
+    record["chance"]["tiny"]["gain_low"] = -0.001  # the end of the interval of the score less chance
+    path.write_text(json.dumps(record))
+    *numbers, claim = [line for line in reproduce(folder) if line["published"] is not None or line["kind"] == "claim"]
+    assert [line["status"] for line in numbers] == ["not comparable: near chance", "differs"]
+    assert claim["status"] == "no verdict: near chance (itq)"
+    (claim,) = [line for line in reproduce(folder, "--bits", "16") if line["kind"] == "claim"]
+    assert claim["status"] in ("held", "reversed"), "the run of 8 bits is none of it"
+
+
 @pytest.mark.parametrize(("change_of", "status"), [(0.05, "held"), (0.9, "reversed")])
 def test_the_method_whose_score_changes_less_is_the_steadier(
     reproduce, publish, tiny, tmp_path, out, change_of, status

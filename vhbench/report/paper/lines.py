@@ -12,7 +12,7 @@ from typing import Any
 
 from vhbench.grid.cells import Cell
 from vhbench.report.orderings import CheckedOrdering, Ordering, check_orderings, read_orderings
-from vhbench.report.paper.reasons import conventions, peculiarities
+from vhbench.report.paper.reasons import CHANCE, conventions, faults_of, peculiarities
 from vhbench.report.paper.recalls import AT, precisions
 from vhbench.report.paper.table import PaperTable
 from vhbench.report.published import PublishedRow
@@ -202,16 +202,17 @@ class _Results:
         """Return a claim without a verdict where a run behind it cannot bear one."""
         if claim.status == "not measured":
             return claim
-        methods, lengths = {claim.method, claim.over}, set(map(int, claim.bits.split()))
-        untrained = sorted({
-            record.spec["method"]
-            for record in self._done
-            if record.spec["protocol"] == claim.protocol and record.spec["method"] in methods
-            and record.spec["bits"] in lengths and record.spec["budget"]["epochs"] == 1
-        })  # fmt: skip
-        if not untrained:
+        places, methods, lengths = {claim.protocol, claim.over}, {claim.method, claim.over}, claim.bits.split()
+        faults: dict[str, set[str]] = {}
+        for record in self._done:
+            spec = record.spec
+            if spec["protocol"] in places and spec["method"] in methods and str(spec["bits"]) in lengths:
+                for fault in faults_of(record):
+                    faults.setdefault(fault, set()).add(spec["method"])
+        if not faults:
             return claim
-        return replace(claim, status=f"no verdict: one epoch of training ({', '.join(untrained)})")
+        reasons = [f"{fault} ({', '.join(sorted(names))})" for fault, names in sorted(faults.items(), reverse=True)]
+        return replace(claim, status=f"no verdict: {'; '.join(reasons)}")
 
     def _claimed_on(self, ordering: Ordering, protocol: str) -> bool:
         moved = self._protocol is not None and self._protocol not in self._table.protocols
@@ -320,6 +321,7 @@ class _Results:
         reasons += [self._table.doubts[name]] if name == row.protocol and name in self._table.doubts else []
         for record in records:
             reasons += peculiarities(record, self._table.departures)
+            reasons += [fault for fault in faults_of(record) if fault == CHANCE]  # the budget has the epochs
             if record.data["method"]["fingerprint"] != self._entries[record.spec["method"]].fingerprint:
                 reasons.append("made with other source code")
         return [*dict.fromkeys(reasons), *conventions(row, measured_as, in_database(records[0], _main(records[0])))]

@@ -7,7 +7,10 @@ from typing import Any
 
 from vhbench.report.published import BEST, INFERRED, UNKNOWN, PublishedRow
 from vhbench.runs.record import Record
+from vhbench.runs.warnings import warnings_of
 from vhbench.scoring import Metric
+
+ONE_EPOCH, CHANCE = "one epoch of training", "near chance"
 
 
 def peculiarities(record: Record, departures: Mapping[str, Any]) -> list[str]:
@@ -33,6 +36,13 @@ def peculiarities(record: Record, departures: Mapping[str, Any]) -> list[str]:
         reasons += [f"data variant {name!r}" for name in notes.get("variants", ())]
         reasons += [f"other number of {what}" for what in notes.get("allowed_counts", ())]
     return reasons
+
+
+def faults_of(record: Record) -> list[str]:
+    """Return why nothing can be concluded from a run."""
+    main = next(iter(record.spec["splits"]))
+    untrained, by_chance = record.spec["budget"]["epochs"] == 1, "chance" in warnings_of(record, main)
+    return [*([ONE_EPOCH] if untrained else []), *([CHANCE] if by_chance else [])]
 
 
 def conventions(row: PublishedRow, measured_as: str, queries_in_database: bool) -> list[str]:
