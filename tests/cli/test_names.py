@@ -63,10 +63,10 @@ def test_half_a_character_in_a_text_breaks_no_record_page_or_grid(vhbench, run_t
         assert result.code == 0 and HALF not in result.out
     page = tmp_path / "page.html"
     assert vhbench("report", "-o", page, "--out", out).code == 0
-    page.read_text(encoding="utf-8")
+    assert r'"word":"\ud83d"' in page.read_text(encoding="utf-8"), "as JSON writes it"
     figure = tmp_path / "map.svg"
     assert vhbench("compare", "--protocol", "toy", "--map", figure, "--out", out).code == 0
-    assert r"\ud83d" in figure.with_suffix(".csv").read_text(encoding="utf-8")
+    assert "[word=[U+D83D]]" in figure.with_suffix(".csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", ["a,b", "a,b,c.toml", "b.toml,a"])
@@ -138,7 +138,7 @@ def test_what_a_notebook_has_set_changes_no_run_and_stays(tiny, tmp_path, fake_m
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     try:
-        with pd.option_context("mode.chained_assignment", None, "display.precision", 1, "future.infer_string", False):
+        with pd.option_context("display.precision", 1, "display.max_columns", 1):
             found = library.run(["small-net", "fake"], tiny, 8, out=tmp_path / "b", **options)
             library.compare(out=tmp_path / "b", ci=True, pr=tmp_path / "pr.svg", map_file=tmp_path / "map.svg")
             library.report(tmp_path / "page.html", out=tmp_path / "b")

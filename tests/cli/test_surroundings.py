@@ -91,6 +91,14 @@ def test_standard_streams_may_be_closed(child_environment, tmp_path, out, write_
         assert done.returncode == 0 and b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("streams", ["2>&-", "2> /dev/full", "<&- >&- 2>&-"])
+def test_runs_are_done_where_their_messages_cannot_be(child_environment, tmp_path, tiny, out, fake_methods, streams):
+    words = f"--method fake --protocol {tiny} --bits 8 --out {out} --plugin {fake_methods} --launcher local"
+    done = shell(f"vhbench run {words} {streams}", child_environment, tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"") and len(list(out.glob("tiny/fake/*/run.json"))) == 1
+    assert (b"fake" in done.stdout) == (">&-" not in streams.split()), "the table is what standard output is for"
+
+
 def test_output_onto_a_full_disk_is_one_sentence(child_environment, tmp_path, out, write_run):
     write_run()
     done = shell(f"vhbench compare --out {out} > /dev/full", child_environment, tmp_path)

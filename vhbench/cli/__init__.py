@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import io
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vhbench.cli.streams import ready_streams
 from vhbench.errors import UsageError, VhbenchError
 from vhbench.system.environment import start_afresh
 from vhbench.system.text import plain
@@ -86,7 +86,7 @@ class _Plain(logging.Formatter):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some runs failed, 2 wrong usage."""
     start_afresh()
-    _ready_streams()
+    ready_streams()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain())
     logging.basicConfig(handlers=[handler])
@@ -119,20 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(f"The output could not be written: {error.strerror or error}.", 1)
 
 
-def _ready_streams() -> None:
-    """Let anything be printed, and no file that is opened later take the number of a stream that is closed."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a locale without UTF-8 must not end a run at its table
-            stream.reconfigure(errors="replace")
-            with contextlib.suppress(OSError, ValueError):
-                os.set_blocking(stream.fileno(), True)  # another program may have made it a pipe that takes no more
-
-
 def _check_folder() -> None:
     try:
         os.getcwd()  # noqa: PTH109 (Path.cwd is the same and imports more)
@@ -142,12 +128,10 @@ def _check_folder() -> None:
 
 def _flush() -> None:
     """Write out what is printed while an error can still be said."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:
-    with contextlib.suppress(OSError):
-        click.echo(f"Error: {plain(sentence)}", err=True)
+    click.echo(f"Error: {plain(sentence)}", err=True)
     sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 import time
@@ -82,5 +81,4 @@ class _Lines:
         self._said = now
         rate = done / (now - self._started)
         left = duration((total - done) / rate)
-        with contextlib.suppress(BrokenPipeError):  # the reader has gone; the work goes on
-            click.echo(f"    {done / 1e9:.1f} of {total / 1e9:.1f} GB, {rate / 1e6:.0f} MB/s, {left} left", err=True)
+        click.echo(f"    {done / 1e9:.1f} of {total / 1e9:.1f} GB, {rate / 1e6:.0f} MB/s, {left} left", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -92,8 +91,7 @@ class PlainProgress(Observer):
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
-        with contextlib.suppress(BrokenPipeError):  # the reader has gone; the runs go on
-            click.echo(line, err=True)
+        click.echo(line, err=True)
 
 
 class _GridLeft:

@@ -66,7 +66,7 @@ def write_page(
     if not any(content[name] for name in ("runs", "unfinished", "damaged")):
         raise UsageError(f"There are no recorded runs in {store.root}: `vhbench run` makes some.")
     with atomic_write(path) as file:
-        file.write(render_page(content).encode())
+        file.write(render_page(content).encode(errors="backslashreplace"))  # half a character: JSON's own escape
     return list(content["lacking"])
 
 
