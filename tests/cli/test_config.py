@@ -81,6 +81,8 @@ def test_a_record_does_its_run_again(vhbench, run_tiny, out, tiny, tmp_path, fak
     (record,) = out.rglob("run.json")
     given = ["--config", record, "--protocol", tiny, "--plugin", fake_methods]
     assert "Nothing to do" in vhbench("run", *given, "--out", out).err
+    by_folder = vhbench("run", "--config", record.parent, *given[2:], "--out", out)
+    assert by_folder.code == 0 and "Nothing to do" in by_folder.err, "a run's folder is as good as its record"
     again = vhbench("run", *given, "--out", tmp_path / "again")
     assert again.code == 0 and "not the one in" not in again.err
     (other,) = (tmp_path / "again").rglob("run.json")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,9 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(vhbench, tmp_path, 
     file = tmp_path / "grid.toml"
     file.write_text('method = "itq"\nprotocol = "~/tiny.toml"\nbits = 8\nout = "~/elsewhere"\nbudget = "smoke"\n')
     assert vhbench("run", "--config", "~/grid.toml").code == 0
-    assert len(Store(tmp_path / "elsewhere").records()[0]) == 1
+    (record,) = Store(tmp_path / "elsewhere").records()[0]
+    library.export(f"~/{record.folder.relative_to(tmp_path)}", "~/exported", out="~/elsewhere")
+    assert (tmp_path / "exported" / "about.json").is_file()
     assert not (tmp_path / "~").exists()
 
 
@@ -152,3 +155,12 @@ def test_what_a_notebook_has_set_changes_no_run_and_stays(tiny, tmp_path, fake_m
     for one, other in zip(found["folder"], wanted["folder"], strict=True):
         scores = [json.loads((Path(folder) / "run.json").read_text())["scores"] for folder in (one, other)]
         assert scores[0] == scores[1]
+
+
+def test_a_package_that_is_not_there_is_a_sentence(vhbench, write_run, out, tmp_path, monkeypatch):
+    write_run()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused = vhbench("compare", "--protocol", "toy", "--map", tmp_path / "map.svg", "--out", out)
+    assert refused.code == 1 and "Traceback" not in refused.err
+    error = refused.err.splitlines()[-1]
+    assert error.startswith("Error: ") and "matplotlib" in error and "`pip install vhbench` brings it" in error

@@ -106,6 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except MemoryError as error:
         _refuse(f"There is not enough memory{f': {error}' if str(error) else ''}.", 1)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "vhbench":
+            raise
+        _refuse(f"vhbench needs a Python package that is not there ({error}): `pip install vhbench` brings it.", 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, as in `vhbench list | head -1`
         sys.exit(1)

@@ -15,11 +15,11 @@ from vhbench.grid.plan import Grid
 from vhbench.plugins.entries import NAME
 from vhbench.runs.form import MOST
 from vhbench.runs.made_with import NOTHING, MadeWith
+from vhbench.runs.record import RECORD, DamagedError, read_record
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
-from vhbench.runs.record import DamagedError, read_record
 from vhbench.runs.spec import SMOKE_VIDEOS
 from vhbench.runs.store import RUN_FOLDER, Store, check_inside
-from vhbench.system.files import leads_out, read_json, read_toml, write_json
+from vhbench.system.files import leads_out, read_json, read_toml, user_path, write_json
 from vhbench.system.locks import hold
 from vhbench.system.text import plain, shell
 from vhbench.version import __version__
@@ -163,7 +163,7 @@ def find_grid(name: str, root: Path) -> KeptGrid:
     Raises:
         UsageError: there is none, or the file is no kept grid.
     """
-    path = Path(name) if name.endswith(".json") else root / FOLDER / f"{name}.json"
+    path = user_path(name) if name.endswith(".json") else root / FOLDER / f"{name}.json"
     path = path if path.parent.name == FOLDER else path.absolute()
     if path.parent.name != FOLDER:
         raise UsageError(f"{path} is not in a folder {FOLDER} of results: nothing there is a kept grid.")
@@ -212,12 +212,13 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
     """Read a grid file: TOML, a run's `run.json`, or a grid that `vhbench run` has kept in `grids/`.
 
     Args:
-        path: the file; one that ends in .json is a record or a kept grid.
+        path: the file; one that ends in .json is a record or a kept grid. A run's folder stands for its record.
         keys: the long options it may set, without dashes; `_` in the file stands for `-`.
 
     Raises:
         UsageError: it cannot be read, an option is unknown, or a value has no form that an option can have.
     """
+    path = path / RECORD if path.is_dir() else path
     kept = path.suffix == ".json"
     try:
         content, record = _from_json(path) if kept else (_from_toml(path), {})

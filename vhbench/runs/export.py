@@ -19,7 +19,7 @@ from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import Store
 from vhbench.runs.stored_codes import check_counts, check_data, read_codes
-from vhbench.system.files import atomic_write, read_json, write_json
+from vhbench.system.files import atomic_write, read_json, user_path, write_json
 from vhbench.system.text import csv_cell
 from vhbench.version import __version__
 
@@ -59,7 +59,7 @@ def find_run(run: str, store: Store) -> Record:
         UsageError: there is no such run, or several.
         StoreError: its record is damaged.
     """
-    for folder in (Path(run), store.root / run):
+    for folder in (user_path(run), store.root / run):
         if (folder / RECORD).is_file():
             return read_record(folder / RECORD)
     hint = f"`vhbench list runs --out {store.root}` shows them."

@@ -33,7 +33,7 @@ def warnings_of(record: Record, split: str) -> dict[str, str]:
     found = {**_of_codes(audit), **_of_chance(chance)}
     steps: Any = record.data.get("steps", _derived_steps(record))
     if is_number(steps) and steps < FEW_STEPS:
-        found["steps"] = f"trained for {steps} steps only"
+        found["steps"] = f"trained for {steps} step{'s' * (steps != 1)} only"
     if not record.has_digest:
         found["digest"] = "the record has no digest, and a change of it goes unseen (vhbench rescore adds one)"
     return found

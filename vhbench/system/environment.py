@@ -82,7 +82,8 @@ def start_afresh() -> None:
 
     Warnings made errors would end a run wherever a library warns; without numba's compiler nothing is scored.
     """
-    os.environ.pop("NUMBA_DISABLE_JIT", None)
+    for name in ("NUMBA_DISABLE_JIT", "TORCH_LOGS"):
+        os.environ.pop(name, None)
     if sys.warnoptions:  # of -W or $PYTHONWARNINGS
         warnings.resetwarnings()
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
