@@ -6,12 +6,13 @@ import contextlib
 import io
 import os
 import sys
+from typing import Any
 
 
 class _Messages(io.FileIO):
     """Standard error: a message that nobody can take, as its reader has gone or its disk is full, ends no run."""
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError:
