@@ -219,7 +219,7 @@ def test_a_run_near_chance_bears_no_verdict(reproduce, recorded, publish, out):
     (path,) = out.glob("tiny/itq/8b-s0-*/run.json")
     record = json.loads(path.read_text())
     record["chance"]["tiny"]["gain_low"] = -0.001  # the end of the interval of the score less chance
-    path.write_text(json.dumps(record))
+    write_record(path.parent, record)
     *numbers, claim = [line for line in reproduce(folder) if line["published"] is not None or line["kind"] == "claim"]
     assert [line["status"] for line in numbers] == ["not comparable: near chance", "differs"]
     assert claim["status"] == "no verdict: near chance (itq)"
