@@ -157,8 +157,8 @@ class MCMSH(NeuralMethod):
     def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the four terms of the loss."""
         dtype = module.project.weight.dtype
-        projected = functional.linear(videos, module.project.weight).to(dtype).unflatten(1, (VIDEOS, -1))
-        five = [frames.squeeze(1) for frames in projected.split(1, 1)]
+        projected = functional.linear(videos, module.project.weight).to(dtype)
+        five = list(projected.chunk(VIDEOS, 1))
         five[:2] = corrupted_pair(five[0], five[1])
         encoded = [module.encode(frames) for frames in five]
         with torch.autocast(videos.device.type, enabled=False):
@@ -225,7 +225,8 @@ def corrupted_pair(item: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]
     Corruption moves whole frames or makes them 0, so it commutes with the map and need not copy their features.
     """
     both = torch.cat([item, pair])
-    return list(draw_corruption(*both.shape[:2], device=both.device).apply(both).chunk(2))
+    videos, frames, _ = both.shape
+    return list(draw_corruption(videos, frames, both.device).apply(both).chunk(2))
 
 
 def margins(item: torch.Tensor, similar: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -278,8 +279,10 @@ class Network(nn.Module):
     def encode(self, projected: torch.Tensor) -> torch.Tensor:
         """Map `project`'s output without its bias, (batch, frames, width), to e of the same shape."""
         x = self.tokens((projected + self.project.bias).relu())
-        return self.last(self.channels(x.transpose(1, 2))).transpose(1, 2)
+        encoded: torch.Tensor = self.last(self.channels(x.transpose(1, 2)))
+        return encoded.transpose(1, 2)
 
     def steep_mean(self, encoded: torch.Tensor) -> torch.Tensor:
         """Map e to h, (batch, bits), the mean of tanh(alpha y_t) over frames."""
-        return (self.alpha * self.binary(encoded)).tanh().mean(1)
+        bits: torch.Tensor = self.binary(encoded)
+        return (self.alpha * bits).tanh().mean(1)

@@ -60,8 +60,8 @@ class StateSpace(nn.Module):
             x: the convolution's output, shape (batch, frames, inner).
             selected: what `select` makes of it, shape (batch, frames, heads + 2 x state).
         """
-        steps, b, c = selected.split(self.sizes, 2)
-        heads = x.unflatten(2, (len(self.skip), -1))
+        steps, b, c = torch.split(selected, list(self.sizes), 2)  # type: ignore[no-untyped-call]
+        heads = x.view(*x.shape[:2], len(self.skip), -1)
         y = state_space(heads, functional.softplus(steps + self.step_bias), -self.log_decay.exp(), b, c)
         return (y + self.skip.unsqueeze(1) * heads).flatten(2)
 
@@ -81,10 +81,11 @@ def causal_convolution(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     time = torch.arange(frames, device=x.device)
     lag = time - time.unsqueeze(1)  # of the output's frame behind the input's
     tap = torch.where((lag >= 0) & (lag < length), length - lag, 0)  # 0 is the one of zeros before the first
-    matrix = functional.pad(taps.to(x.dtype), (1, 0))[..., tap].unflatten(0, (-1, size))  # group, out, in, frame, frame
+    matrix = functional.pad(taps.to(x.dtype), (1, 0))[..., tap]
+    matrix = matrix.view(-1, size, size, frames, frames)  # group, output, input, and the frames of input and output
     matrix = matrix.permute(0, 3, 2, 4, 1).reshape(-1, frames * size, frames * size)
-    grouped = x.unflatten(2, (-1, size)).permute(2, 0, 1, 3).reshape(-1, batch, frames * size)
-    out = torch.bmm(grouped, matrix).unflatten(2, (frames, size))
+    grouped = x.reshape(batch, frames, -1, size).permute(2, 0, 1, 3).reshape(-1, batch, frames * size)
+    out = torch.bmm(grouped, matrix).view(-1, batch, frames, size)
     return out.permute(1, 2, 0, 3).reshape(batch, frames, channels)
 
 

@@ -165,7 +165,8 @@ class WSCH(NeuralMethod):
         codes: list[np.ndarray] = []
         with torch.no_grad(), moment.autocast():
             for videos in train.batches(ENCODE_BATCH, device=moment.ctx.device):
-                views = two_views(*videos.shape[:2], self.stage1_mask_ratio, videos.device)
+                batch, frames, _ = videos.shape
+                views = two_views(batch, frames, self.stage1_mask_ratio, videos.device)
                 codes.append(module.frame_codes(videos, views).mean(1).sign().float().cpu().numpy())
         before = module.centres.float().cpu().numpy() if len(module.centres) else None
         seed = int(moment.rng("clusters").integers(2**31))
@@ -179,8 +180,9 @@ class WSCH(NeuralMethod):
 
     def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the terms of the loss of the stage and of the pass."""
+        batch, frames, _ = videos.shape
         ratio = self.mask_ratio if moment.stage else self.stage1_mask_ratio
-        return self.terms(module, videos, two_views(*videos.shape[:2], ratio, videos.device), moment)
+        return self.terms(module, videos, two_views(batch, frames, ratio, videos.device), moment)
 
     def terms(
         self, module: Network, videos: torch.Tensor, views: tuple[View, View], moment: Moment
@@ -219,7 +221,8 @@ def cluster(points: np.ndarray, count: int, before: np.ndarray | None, seed: int
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
         fitted = KMeans(count, init=start, n_init=1, random_state=seed).fit(points)
-    return np.sign(fitted.cluster_centers_)
+    centres: np.ndarray = np.sign(fitted.cluster_centers_)
+    return centres
 
 
 def nearest_centre(view: torch.Tensor, centres: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -251,7 +254,7 @@ def reconstruction(videos: torch.Tensor, views: tuple[View, View], predicted: to
         shares = 1 / torch.linalg.vector_norm(videos, dim=2).clamp_min(EPS)
         hidden = [torch.zeros_like(shares).scatter(1, view.hidden, shares.gather(1, view.hidden)) for view in views]
         directions = torch.stack(hidden, 1) @ videos / views[0].hidden.shape[1]
-        unit = functional.normalize(predicted.to(videos.dtype), dim=1, eps=EPS).unflatten(0, (2, -1))
+        unit = functional.normalize(predicted.to(videos.dtype), dim=1, eps=EPS).view(2, len(videos), -1)
         return 2 - (unit.transpose(0, 1) * directions).sum() / len(videos)
 
 
@@ -294,7 +297,8 @@ class Encoder(nn.Module):
         t = self.project(self.frame_norm(frames)).to(frames.dtype)
         t = t + self.block(self.block_norm(t))
         normed = self.attention_norm(t)
-        return t + self.attention(normed, normed)
+        encoded: torch.Tensor = t + self.attention(normed, normed)
+        return encoded
 
 
 class Hash(nn.Module):
