@@ -52,7 +52,7 @@ class BerVAE(NeuralMethod):
     Args:
         bits: code length k.
         epochs: passes over the training set (released: 0 to 200).
-        warmup_epochs: passes with the straight-through gradient (released).
+        warmup_epochs: of these, those with the straight-through gradient (released); a smaller budget shortens both.
         batch_size: videos a step (released).
         lr: Adam's learning rate, times .9 every 20 epochs, at least 1e-4 (released).
         weight_decay: L2 term of Adam (released: its option's value is not used, so 0).
@@ -119,7 +119,7 @@ class BerVAE(NeuralMethod):
         with torch.autocast(phi.device.type, enabled=False):
             error, p = module.error(target.to(phi.dtype)), phi.sigmoid()
             codes = signs(torch.rand_like(p) < p, p)
-            if moment.epoch < self.warmup_epochs:
+            if moment.epoch < round(self.warmup_epochs * moment.epochs / self.epochs):
                 recon = error.mean(codes + 2 * (p - p.detach()))
             else:
                 estimates = [u2g(phi.detach(), error.of_codes, torch.rand_like(p)) for _ in range(DRAWS)]

@@ -70,7 +70,7 @@ class S5VH(ConMH):
         cluster_weight: the weight of the clusters' loss (released, FCVID).
         clusters: C, clusters of the training videos (released, FCVID).
         components: principal components in which they are looked for (released, all but HMDB51).
-        warmup_epochs: epochs before y moves (released).
+        warmup_epochs: of these, those before y moves (released); a smaller budget shortens both.
         smoothing: how far it moves each time (released); 0: never.
         stochastic_depth: how often the encoder's last block is left out; the first never is (released).
         blocks: the encoder's blocks (released).
@@ -214,7 +214,7 @@ class S5VH(ConMH):
         with torch.autocast(tokens.device.type, enabled=False):
             logits = module.classifier(torch.cat(codes)) / (0.5 * self.bits)
         labels = module.labels[moment.rows]
-        if self.smoothing and moment.epoch >= self.warmup_epochs:
+        if self.smoothing and moment.epoch >= round(self.warmup_epochs * moment.epochs / self.epochs):
             labels = (1 - self.smoothing) * labels + self.smoothing * label_logits(module, tokens).softmax(1)
             module.labels[moment.rows] = labels
         return {"cluster": self.cluster_weight * nn.functional.cross_entropy(logits, labels.repeat(2, 1))}

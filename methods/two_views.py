@@ -35,7 +35,7 @@ class View(NamedTuple):
 def two_views(batch: int, frames: int, mask_ratio: float, device: torch.device | str = "cpu") -> tuple[View, View]:
     """Draw two views of each video from torch's global generator: the first and the last frames of a random order.
 
-    A view misses int(mask_ratio * frames) frames; the two are disjoint where the ratio is at least one half.
+    A view misses int(mask_ratio * frames) frames; the two are disjoint where that is at least half of the frames.
 
     Args:
         batch: videos.

@@ -74,7 +74,7 @@ class WSCH(NeuralMethod):
     """
 
     name = "wsch"
-    reference = "github.com/anon271/WSCH"
+    reference = "github.com/anon271/WSCH, read in 2026"
     tags = Tags(min_frames=2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {  # released: one setting for all data sets
         "fcvid": {"epochs": 300, "stage1_epochs": 100, "batch_size": 128},

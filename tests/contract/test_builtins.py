@@ -20,8 +20,8 @@ EXPECTED_FAILURES = {
         "tell its codes from an untrained network's (map@20 .60 after 160)"
     },
     "mcmsh": {
-        "codes_are_better_than_chance": "the kit's 144 videos are 1 step an epoch at batch 256: map@20 is .20 after its 4 "
-        "epochs, where chance is .17, and .58 after 16"
+        "codes_are_better_than_chance": "the kit's 144 videos are 1 step an epoch at batch 256: map@20 is .20 after "
+        "its 4 epochs, where chance is .17, and .58 after 16"
     },
 }
 

@@ -200,7 +200,7 @@ def _class_entries(cls: Any, origin: str, name: str | None = None) -> list[Metho
         params[key] = Parameter(key, parameter.default, annotation_of(parameter))
     name = checked_name(name or getattr(cls, "name", cls.__name__.lower()))
     doc = inspect.getdoc(cls) if cls.__doc__ else ""
-    named = {key: getattr(cls, key, {}) for key in ("variants", source.PRESETS)}
+    named = {key: vars(cls).get(key, {}) for key in ("variants", source.PRESETS)}  # not those of a base class
     item = source.MethodSource(cls.__name__, name, doc or "", cls.reference, params, **named)
     file = inspect.getsourcefile(cls)
     return _with_variants(name, origin, item, Path(file) if file else None, cls)

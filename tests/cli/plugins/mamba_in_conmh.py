@@ -1,7 +1,5 @@
 """A ninth method of ConMH's family in one file: Mamba, read forwards and backwards, in the place of attention."""
 
-from typing import Any, ClassVar
-
 import torch
 from torch import nn
 
@@ -27,7 +25,6 @@ class MambaConMH(ConMH):
 
     name = "mamba-conmh"
     reference = "an example"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}  # ConMH's are not its own
 
     def __init__(
         self, bits, *, epochs=350, batch_size=128, lr=5e-4, min_lr=1e-5, weight_decay=1e-4, mask_ratio=0.5,

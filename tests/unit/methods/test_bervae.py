@@ -45,7 +45,7 @@ def gradients(epoch, warmup):
     method = BerVAE(BITS, warmup_epochs=warmup, width=8, dropout=0.0, kl_weight=0.0)
     module = method.build(5, DIM)
     torch.manual_seed(1)
-    parts = method.gradient(module, torch.cat(list(videos().batches(99))), Moment(epoch, 9))
+    parts = method.gradient(module, torch.cat(list(videos().batches(99))), Moment(epoch, method.epochs))
     return parts, {name: parameter.grad for name, parameter in module.named_parameters()}
 
 
@@ -89,7 +89,7 @@ def test_one_adam_steps_as_two_would():
         for network, optimizers in ((module, [one]), (other, two)):
             network.zero_grad()
             torch.manual_seed(epoch)
-            method.gradient(network, batch, Moment(epoch, 9))
+            method.gradient(network, batch, Moment(epoch, method.epochs))
             for optimizer in optimizers:
                 optimizer.step()
     for value, expected in zip(module.parameters(), other.parameters(), strict=True):

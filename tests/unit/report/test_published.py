@@ -31,9 +31,10 @@ COUNTS = {
     "wsch_readme": 54,
 }
 OWN_METHODS = {"itq", "dh", "mfh", "ssth", "jtae", "ssvh", "bl1", "bl2", "bl3"} | {
-    "uvvh", "uvh", "uvvh-1", "uvvh-nopro", "uvvh-q"
+    "uvvh", "uvh", "uvvh-1", "uvvh-nopro", "uvvh-q",
+    "autossvh", "bervae", "bth", "conmh", "dkph", "mcmsh", "s5vh", "wsch"
 }  # fmt: skip
-OTHER_METHODS = {"autossvh", "bervae", "bth", "conmh", "dkph", "mcmsh", "nph", "retnet", "rwkv", "s5vh", "wsch"}
+OTHER_METHODS = {"nph", "retnet", "rwkv"}
 PROTOCOLS = {"fcvid", "activitynet", "yfcc", "ucf101", "hmdb51", "fcvid-unseen", "fcvid-to-yfcc", "yfcc-to-fcvid"} | {
     "fcvid-4000q", "activitynet-25f", "yfcc-wsch"
 }  # fmt: skip
