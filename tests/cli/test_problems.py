@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from vhbench.runs.record import write_record
 from vhbench.testing.files import write_hdf5, write_mat
 
 TRAIN, TEST = "tiny_train_feats.h5", "tiny_test_feats.h5"
@@ -156,3 +157,14 @@ def test_other_content_of_the_same_size_and_date_gets_an_identity_of_its_own(run
     second = run(data)
     assert f"{path} is not what it was when it was first read, though its size and date are the same" in caplog.text
     assert second.out != first and len({p.parent.name for p in out.rglob("run.json")}) == 4
+
+
+def test_rescoring_records_what_an_older_record_does_not_say_of_its_data(run, spoilt, vhbench, out):
+    assert run(spoilt).code == 0
+    for path in out.rglob("run.json"):
+        data = json.loads(path.read_text())
+        del data["data"]["tiny"]["problems"]
+        write_record(path.parent, data)
+    assert vhbench("rescore", "--protocol", spoilt, "--out", out).code == 0
+    for path in out.rglob("run.json"):
+        assert json.loads(path.read_text())["data"]["tiny"]["problems"] == {"in_database": LEAK, "no_class": LACKING}

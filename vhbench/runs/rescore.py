@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vhbench.datasets.problems import load_checked
 from vhbench.errors import DataError, StoreError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
@@ -30,6 +31,7 @@ from vhbench.scoring.splits import Scored, score_splits
 from vhbench.system.files import atomic_write, read_bytes, read_error
 from vhbench.version import __version__
 
+SAID = ("problems", "not_checked")  # of the data, whenever they are opened
 CLOSE = 1e-9  # two numbers that differ by no more are the same: another NumPy may sum in another order
 
 
@@ -69,6 +71,8 @@ def rescore_runs(
     say: Callable[[str], object] = lambda _: None,
 ) -> list[Rescored]:
     """Compute the scores, audits, curves and per-query AP of finished runs from their codes, and record them.
+
+    What contradicts itself in the data is recorded too, as far as it is known today.
 
     The reference scores of their splits are kept too where there are none yet.
 
@@ -150,7 +154,7 @@ def _opened(
     chosen = Choice(tuple(found) if protocols else (), choice.methods, choice.bits)
     runs = [record for group in groups(records, chosen) for record in group.records]
     names = {run.spec["protocol"]: None for run in runs}
-    return runs, found, {name: found[name].load(data, allow_counts=True) for name in names}
+    return runs, found, {name: load_checked(found[name], data, allow_counts=True) for name in names}
 
 
 def _checked(run: Record, protocol: Protocol, splits: Sequence[Split]) -> Rescored:
@@ -199,7 +203,19 @@ def _rescore(run: Record, protocol: Protocol, splits: Sequence[Split], store: St
             return Rescored(run, problem=str(error))
         for split in splits:
             split.check_unchanged()
-        return _compare(record, _write(record, scored, _in_domain(record, splits, scored, store)))
+        entries = {"data": _notes(record, splits), **_in_domain(record, splits, scored, store)}
+        return _compare(record, _write(record, scored, entries))
+
+
+def _notes(record: Record, splits: Sequence[Split]) -> dict[str, dict[str, Any]]:
+    """Return the entry `data` with what is said today of the same data."""
+    kept = {
+        name: {k: x for k, x in notes.items() if k not in SAID} for name, notes in record.data.get("data", {}).items()
+    }
+    return {
+        split.name: {**kept.get(split.name, {}), **{k: split.notes[k] for k in SAID if k in split.notes}}
+        for split in splits
+    }
 
 
 def _in_domain(record: Record, splits: Sequence[Split], scored: Scored, store: Store) -> dict[str, dict[str, Any]]:
