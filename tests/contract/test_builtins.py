@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vhbench.plugins.entries import BUILT_IN
-from vhbench.plugins.registry import Registry
+from built_ins import built_ins
+
 from vhbench.testing import parametrize_with_checks
 
 EXPECTED_FAILURES = {
@@ -26,8 +26,6 @@ EXPECTED_FAILURES = {
 }
 
 
-@parametrize_with_checks(
-    [entry for entry in Registry().methods() if entry.origin == BUILT_IN], expected_failures=EXPECTED_FAILURES
-)
+@parametrize_with_checks(built_ins(), expected_failures=EXPECTED_FAILURES)
 def test_contract(check):
     check()
