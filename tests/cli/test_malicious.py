@@ -16,6 +16,7 @@ import torch
 from vhbench.checkpoint import DIGEST_MARK, Checkpoint
 from vhbench.errors import StoreError
 from vhbench.plugins.registry import Registry
+from vhbench.runs.record import write_record
 from vhbench.runs.store import Store
 from vhbench.scoring.shards import merge_shards
 from vhbench.system.files import sha256_of
@@ -86,7 +87,7 @@ def planted(run_tiny, out, payload):
         record_path = path.with_name("run.json")
         record = json.loads(record_path.read_text())
         record["files"][name], record["sizes"][name] = sha256_of(path), path.stat().st_size
-        record_path.write_text(json.dumps(record))
+        write_record(path.parent, record)
         (found,), problems = Store(out).records()
         assert problems == []
         return found
@@ -115,7 +116,7 @@ def test_a_record_that_names_files_elsewhere(run_tiny, vhbench, out, name):
     (path,) = out.rglob("run.json")
     record = json.loads(path.read_text())
     record["files"][name] = "0" * 64
-    path.write_text(json.dumps(record))
+    write_record(path.parent, record)
     result = vhbench("compare", "--out", out)
     assert f"{path} is damaged (not a run record: its files." in result.err and result.out == ""
 

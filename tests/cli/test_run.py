@@ -33,7 +33,7 @@ def test_a_record_holds_scores_codes_curves_and_surroundings(run_tiny, out):
     run_tiny("fake", "--bits", "16")
     (record,) = records(out).values()
     data, folder = record.data, record.folder
-    assert data["schema"] == "vhbench.run/2"
+    assert data["schema"] == "vhbench.run/3"
     assert data["spec"]["params"] == {"epochs": 2, "spread": 1.0}
     assert data["spec"]["budget"] == {"epochs": 2, "videos": None}
     assert 0.25 < data["scores"][MAP] <= 0.5  # 10 of 40 videos are relevant, so 0.5 is the highest there is
@@ -51,7 +51,7 @@ def test_a_record_holds_scores_codes_curves_and_surroundings(run_tiny, out):
     assert per_query.mean() == pytest.approx(data["scores"][MAP], abs=1e-6)
     assert set(json.loads((folder / "curves.json").read_text())["tiny"]) == {"rank", "radius"}
     assert [json.loads(line)["epoch"] for line in (folder / "train.jsonl").read_text().splitlines()] == [1, 2]
-    assert set(data["files"]) == {"codes.npz", "per_query.npz", "curves.json"}
+    assert set(data["files"]) == {"codes.npz", "per_query.npz", "curves.json", "train.jsonl"}
 
 
 def test_the_table_goes_to_stdout_and_messages_to_stderr(run_tiny, out):

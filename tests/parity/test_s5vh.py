@@ -82,7 +82,7 @@ def network(monkeypatch):
 
 
 def moment(epoch: int) -> Moment:
-    return Moment(epoch, 100, torch.arange(VIDEOS))
+    return Moment(epoch, 500, torch.arange(VIDEOS))  # as many as it trains, so that the warm-up is not shortened
 
 
 def test_mamba_alone():

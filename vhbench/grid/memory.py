@@ -66,13 +66,14 @@ def training_memory(
             module = method.build(frames, dim).train()
             weights = _bytes([*module.parameters(), *module.buffers()])
             gradients, state, kept = _bytes(list(module.parameters())), _state(method, module), None
-            with contextlib.suppress(Exception):  # most losses need nothing that is made of data
-                first = method.stages(epochs or method.epochs)[0]
-                moment = Moment(0, first, torch.arange(batch), steps=1, ctx=ctx)
-                kept = _kept(method, module, torch.empty(batch, frames, dim), moment)
+            if type(method).inputs is NeuralMethod.inputs:  # else batches may be of something else than the videos
+                with contextlib.suppress(Exception):  # most losses need nothing that is made of data
+                    first = method.stages(epochs or method.epochs)[0]
+                    moment = Moment(0, first, torch.arange(batch), steps=1, ctx=ctx)
+                    kept = _kept(method, module, torch.empty(batch, frames, dim), moment)
         if kept is None:
             with contextlib.suppress(Exception):
-                kept = _kept_when_prepared(method, frames, dim, ctx)
+                kept, frames = _kept_when_prepared(method, frames, dim, ctx)
     return TrainingMemory(weights, gradients, state, 4 * batch * frames * dim, kept or 0)
 
 
@@ -88,19 +89,20 @@ def _without_data() -> Iterator[FakeTensorMode]:
         log.disabled = was
 
 
-def _kept_when_prepared(method: NeuralMethod, frames: int, dim: int, ctx: FitContext) -> int:
-    """Do the same with a network that is prepared on one batch of synthetic videos."""
+def _kept_when_prepared(method: NeuralMethod, frames: int, dim: int, ctx: FitContext) -> tuple[int, int]:
+    """Do the same with a network that is prepared on one batch of synthetic videos; return its inputs' frames too."""
     train = VideoSet(SyntheticFrames(method.batch_size, frames, dim))
     module = method.build(frames, dim)
     method.prepare(module, train, ctx)
     moment = replace(Training(method, module, train, ctx).start_epoch(0), rows=torch.arange(len(train)))
+    frames = method.inputs(module, train, moment).frames
     with _without_data() as mode:
         for part in module.modules():
             for name, weight in part.named_parameters(recurse=False):
                 part.register_parameter(name, nn.Parameter(mode.from_tensor(weight.detach()), weight.requires_grad))
             for name, buffer in part.named_buffers(recurse=False):
                 setattr(part, name, mode.from_tensor(buffer))
-        return _kept(method, module, torch.empty(len(train), frames, dim), moment)
+        return _kept(method, module, torch.empty(len(train), frames, dim), moment), frames
 
 
 def _kept(method: NeuralMethod, module: nn.Module, videos: torch.Tensor, moment: Moment) -> int:

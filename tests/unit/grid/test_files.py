@@ -67,12 +67,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_record_becomes_the_options_of_its_run(write_run):
     spec = {"budget": {"epochs": 12, "videos": None}, "params": {"lr": 1e-4, "warm": None, "sizes": [1, 2]}}
     folder = write_run("uvvh", 32, 3, **spec)
-    file = read_grid_file(folder / "run.json", {*KEYS, "allow-counts"})
+    file = read_grid_file(folder / "run.json", {*KEYS, "allow-counts", "preset"})
     assert file.run == json.loads((folder / "run.json").read_text())["id"]
     assert file.sets == {"uvvh": {"lr": "0.0001", "warm": "none"}}
     assert file.values == {
         "method": "uvvh", "protocol": "toy", "bits": "32", "seeds": "3", "budget": "paper", "epochs": "12",
-        "precision": "float32", "allow-counts": False,
+        "precision": "float32", "allow-counts": False, "preset": "none",
     }  # fmt: skip
 
 

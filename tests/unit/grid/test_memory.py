@@ -81,7 +81,7 @@ def test_it_is_less_than_a_simulated_gpu_holds_but_not_much(entry):
     with simulated_gpus():
         method.fit(videos, FitContext(device="cuda:0", budget=Budget(2)))
         peak = torch.cuda.max_memory_allocated(0)
-    assert 0.5 * peak < found.total < peak
+    assert 0.4 * peak < found.total < peak
 
 
 @pytest.fixture
