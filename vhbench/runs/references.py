@@ -78,9 +78,10 @@ def keep_references(
         check_inside(path.parent, root)
         if _is_kept(path):
             continue
-        with hold(path.with_suffix("")) as held:
+        lock = path.with_suffix("")
+        with hold(lock) as held:
             if held and not _is_kept(path):  # else another process does it, or has just done it
-                write_json(path, _content(protocol, split, ks, device, say))
+                write_json(path, _content(protocol, split, ks, device, say), within=lock)
                 written.append(path)
     return written
 

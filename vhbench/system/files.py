@@ -142,8 +142,13 @@ def parse_json(content: bytes, constant: Callable[[str], Any] = _refuse) -> Any:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; on success flush it to disk and rename it over `path`.
+def atomic_write(path: Path, within: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a temporary file; on success flush it to disk and rename it over `path`.
+
+    Args:
+        path: the file.
+        within: the folder of the temporary file, whose lock this process holds, so that what a kill leaves is removed
+            by the next holder; None: that of `path`.
 
     Raises:
         StoreError: the folder cannot be written or the disk is full; `path` is then as it was before.
@@ -152,7 +157,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     try:
         make_folder(path.parent)
         # a part of the name: the whole of a long one and the prefix could be more than a name may have
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.name[-32:], dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.name[-32:], dir=within or path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -169,9 +174,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
-    with atomic_write(path) as file:
+def write_json(path: Path, value: Any, within: Path | None = None) -> None:
+    """Write `value` as indented JSON, as `atomic_write`. NaN and infinity are refused (ValueError)."""
+    with atomic_write(path, within) as file:
         file.write(json_bytes(value))
 
 

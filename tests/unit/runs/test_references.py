@@ -1,10 +1,13 @@
 """Reference scores are computed once for the same data and K, and a file that is not what was written is ignored."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vhbench.launch.tidy import tidy
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.runs import references
 from vhbench.runs.references import keep_references, read_references
@@ -52,6 +55,30 @@ def test_another_process_that_computes_them_is_not_waited_for(out, split):
     path.unlink()
     with hold(path.with_suffix("")):
         assert keep_references(out, Toy(), [split], KS) == []
+
+
+def tidy_up(out, split):
+    tidy(out)
+
+
+def keep_again(out, split):
+    keep_references(out, Toy(), [split], KS)
+
+
+@pytest.mark.parametrize("remove", [tidy_up, keep_again])
+def test_what_a_kill_leaves_while_they_are_written_is_removed(out, split, monkeypatch, remove):
+    content = references._content(Toy(), split, KS, "cpu", print)
+    with monkeypatch.context() as patch:
+        patch.setattr(references, "_content", lambda *given: content)
+        patch.setattr(Path, "replace", lambda path, target: os._exit(9))  # as killed just before the file is there
+        pid = os.fork()
+        if pid == 0:
+            keep_references(out, Toy(), [split], KS)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert len(list(out.rglob(".tmp-*"))) == 1
+    remove(out, split)
+    assert not list(out.rglob(".*"))
 
 
 def test_any_flipped_bit_is_named_and_made_anew(out, split):
