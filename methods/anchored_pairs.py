@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from vhbench.method import FitContext
-from vhbench.methods.bert import decayed, mean_squared_error
-from vhbench.methods.corruption import check_target, corrupted
+from vhbench.methods.bert import mean_squared_error
+from vhbench.methods.corruption import corrupted
+from vhbench.methods.forms import check_forms
+from vhbench.methods.read_out import pack
+from vhbench.methods.schedule import decayed
 from vhbench.methods.similar_pairs import SimilarityTags, find_anchors, nearest_anchors
-from vhbench.methods.ssvh import pack
 from vhbench.training import Moment, NeuralMethod
 from vhbench.videos import VideoSet
 
@@ -67,7 +69,7 @@ class AnchoredPairs(NeuralMethod):
 
     def prepare(self, module: Any, train: VideoSet, ctx: FitContext) -> None:
         """Check that the target is known."""
-        check_target(self.target)
+        check_forms(target=self.target)
 
     def stages(self, epochs: int) -> Sequence[int]:
         """Return the epochs of both trainings; a first one that is asked for has at least one."""

@@ -15,8 +15,10 @@ from torch import nn
 from vhbench.errors import MethodError
 from vhbench.method import FitContext
 from vhbench.methods.conmh import ConMH, Network, start_linear
+from vhbench.methods.forms import check_forms
 from vhbench.methods.frame_sampler import FrameSampler
-from vhbench.methods.ssvh import pack
+from vhbench.methods.read_out import pack
+from vhbench.methods.schedule import is_warm
 from vhbench.methods.two_views import View, frame_sign
 from vhbench.methods.voting import Clusters
 from vhbench.training import ENCODE_BATCH, Moment
@@ -73,25 +75,38 @@ class AutoSSVH(ConMH):
 
     name = "autossvh"
     reference = "Lian, Li, Wang, Luo, Wang, Xia, Chen, CVPR 2025"
-    # released configurations
+    # released configurations (FCVID's are the defaults)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fcvid": {
-            "epochs": 805, "warmup_epochs": 100, "batch_size": 512, "min_lr": 1e-5, "mask_ratio": 0.75,
-            "contrastive_weight": 1.0, "tau": 0.1, "voting_weight": 0.01, "clusters": "250,500,1000", "dropout": 0.0,
-        },
+        "fcvid": {},
         "activitynet": {
-            "epochs": 800, "warmup_epochs": 100, "batch_size": 128, "min_lr": 1e-6, "mask_ratio": 0.5,
-            "contrastive_weight": 0.2, "tau": 0.05, "voting_weight": 0.01, "clusters": "250,400,600", "dropout": 0.2,
+            "epochs": 800,
+            "batch_size": 128,
+            "min_lr": 1e-6,
+            "mask_ratio": 0.5,
+            "contrastive_weight": 0.2,
+            "tau": 0.05,
+            "clusters": "250,400,600",
+            "dropout": 0.2,
         },
         "ucf101": {
-            "epochs": 350, "warmup_epochs": 50, "batch_size": 128, "min_lr": 1e-6, "mask_ratio": 0.5,
-            "contrastive_weight": 1.0, "tau": 0.1, "voting_weight": 0.2, "clusters": "250,400,600", "dropout": 0.0,
+            "epochs": 350,
+            "warmup_epochs": 50,
+            "batch_size": 128,
+            "min_lr": 1e-6,
+            "mask_ratio": 0.5,
+            "voting_weight": 0.2,
+            "clusters": "250,400,600",
         },
         "hmdb51": {
-            "epochs": 350, "warmup_epochs": 50, "batch_size": 128, "min_lr": 1e-6, "mask_ratio": 0.7,
-            "contrastive_weight": 1.0, "tau": 0.1, "voting_weight": 0.2, "clusters": "250,400,600", "dropout": 0.0,
+            "epochs": 350,
+            "warmup_epochs": 50,
+            "batch_size": 128,
+            "min_lr": 1e-6,
+            "mask_ratio": 0.7,
+            "voting_weight": 0.2,
+            "clusters": "250,400,600",
         },
-    }  # fmt: skip
+    }
 
     def __init__(
         self,
@@ -144,8 +159,7 @@ class AutoSSVH(ConMH):
 
     def build(self, frames: int, dim: int) -> nn.Module:
         """Return ConMH's network with positions that are learnt in the decoder, and the sampler where it is used."""
-        if self.sampler not in ("released", "described"):
-            raise MethodError(f"sampler={self.sampler!r} is unknown: choose 'released' or 'described'.")
+        check_forms(sampler=self.sampler)
         self._counts(0)
         network: Any = super().build(frames, dim)
         del network.decoder.positions
@@ -163,7 +177,7 @@ class AutoSSVH(ConMH):
 
     def start_epoch(self, module: Any, train: VideoSet, moment: Moment) -> None:
         """Cluster the training videos by their mean codes, once the voting has begun."""
-        if self._voting(moment):
+        if is_warm(self, moment):
             points = self.mean_codes(module, train, moment)
             for number, clusters in enumerate(module.clusterings):
                 clusters.learn(points, moment.rng(f"k-means {number}"))
@@ -192,14 +206,11 @@ class AutoSSVH(ConMH):
         self, module: Any, tokens: torch.Tensor, codes: tuple[torch.Tensor, torch.Tensor], moment: Moment
     ) -> dict[str, torch.Tensor]:
         """Return the voting loss, once the voting has begun."""
-        if not self._voting(moment):
+        if not is_warm(self, moment):
             return {}
         views = [nn.functional.normalize(view, dim=1) for view in codes]
         losses = [clusters(view, moment.rows) for view in views for clusters in module.clusterings]
         return {"voting": self.voting_weight * torch.stack(losses).mean()}
-
-    def _voting(self, moment: Moment) -> bool:
-        return moment.epoch >= round(self.warmup_epochs * moment.epochs / self.epochs)
 
     def _counts(self, videos: int) -> list[int]:
         """Return the numbers of clusters for so many training videos."""

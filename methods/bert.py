@@ -1,4 +1,4 @@
-"""The small Transformer that BTH, DKPH and BerVAE share, its schedule, and the squared error of a linear read-out.
+"""The small Transformer that BTH, DKPH and BerVAE share, and the squared error of a linear read-out.
 
 Li, Li, Lu, Zhou (BTH): Self-Supervised Video Hashing via Bidirectional Transformers, CVPR 2021. The forms are
 those of the released program: blocks with the normalisation first and none after the last one, a layer norm that
@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from vhbench.errors import MethodError
-from vhbench.methods.ssvh import pack, squared_error
+from vhbench.methods.read_out import pack, squared_error
+from vhbench.methods.transformer import sine_positions
 
-DECAY, DECAY_EPOCHS = 0.9, 20  # the learning rate's factor, and the epochs between two
-LEAST_LR = 1e-4
 NORM_EPS = 1e-6
 
 
@@ -92,7 +91,7 @@ class Encoder(nn.Module):
         if width % 2 or width % heads:
             raise MethodError(f"The width must be even and a multiple of the {heads} heads; it is {width}.")
         self.frame_map = nn.Linear(dim, width)
-        self.register_buffer("position", positions(frames, width), persistent=False)
+        self.register_buffer("position", sine_positions(frames, width), persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(blocks)))
 
@@ -107,21 +106,8 @@ class Encoder(nn.Module):
         return embedded
 
 
-def positions(frames: int, width: int) -> torch.Tensor:
-    """Return the table of places in time, float32 (frames, width): sines in even columns, cosines in odd ones."""
-    angle = torch.arange(frames).double()[:, None] * torch.exp(
-        torch.arange(0, width, 2).double() * (-math.log(10000) / width)
-    )
-    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1).float()
-
-
-def decayed(lr: float, epoch: int) -> float:
-    """Return the factor of a learning rate in an epoch: .9 every 20 epochs, as long as the rate is above 1e-4."""
-    return max(DECAY ** (epoch // DECAY_EPOCHS), min(1.0, LEAST_LR / lr))
-
-
 def mean_squared_error(target: torch.Tensor, states: torch.Tensor, read_out: nn.Linear) -> torch.Tensor:
-    """Return the mean of (x - W c - b)^2 over videos, frames and dimensions, multiplied out (`ssvh.squared_error`).
+    """Return the mean of (x - W c - b)^2 over videos, frames and dimensions, multiplied out (`read_out.squared_error`).
 
     Args:
         target: frames x, shape (batch, frames, dim).

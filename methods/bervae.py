@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from vhbench.method import FitContext
-from vhbench.methods.bert import Encoder, decayed
-from vhbench.methods.corruption import check_target, corrupted
-from vhbench.methods.ssvh import pack
+from vhbench.methods.bert import Encoder
+from vhbench.methods.corruption import corrupted
+from vhbench.methods.forms import check_forms
+from vhbench.methods.read_out import pack
+from vhbench.methods.schedule import decayed, is_warm
 from vhbench.training import Moment, NeuralMethod
 from vhbench.videos import VideoSet
 
@@ -66,10 +68,7 @@ class BerVAE(NeuralMethod):
 
     name = "bervae"
     reference = "Wang, Zhou, Sun, Qian, AISTATS 2023"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # the released program's only settings
-        "fcvid": {"epochs": 201, "batch_size": 256, "lr": 3e-4},
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}}  # the released program's only settings
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class BerVAE(NeuralMethod):
 
     def prepare(self, module: Network, train: VideoSet, ctx: FitContext) -> None:
         """Check that the target is known."""
-        check_target(self.target)
+        check_forms(target=self.target)
 
     def lr_factor(self, moment: Moment) -> float:
         """Return .9 to the number of whole 20 epochs, but no rate below 1e-4 (released)."""
@@ -119,12 +118,12 @@ class BerVAE(NeuralMethod):
         with torch.autocast(phi.device.type, enabled=False):
             error, p = module.error(target.to(phi.dtype)), phi.sigmoid()
             codes = signs(torch.rand_like(p) < p, p)
-            if moment.epoch < round(self.warmup_epochs * moment.epochs / self.epochs):
-                recon = error.mean(codes + 2 * (p - p.detach()))
-            else:
+            if is_warm(self, moment):
                 estimates = [u2g(phi.detach(), error.of_codes, torch.rand_like(p)) for _ in range(DRAWS)]
                 slope = (phi * (sum(estimates) / DRAWS)).sum() / error.numbers
                 recon = error.mean(codes) + (slope - slope.detach())  # 0, with the estimated gradient
+            else:
+                recon = error.mean(codes + 2 * (p - p.detach()))
             return {"recon": recon, "prior": self.kl_weight * prior_divergence(p)}
 
     def codes(self, module: Network, videos: torch.Tensor) -> torch.Tensor:

@@ -61,10 +61,7 @@ class BTH(AnchoredPairs):
 
     name = "bth"
     reference = "Li, Li, Lu, Zhou, CVPR 2021"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # the released program's only settings
-        "fcvid": {"epochs": 56, "stage1_epochs": 56, "batch_size": 256, "lr": 3e-4, "anchors": 2000},
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}}  # the released program's only settings
 
     def __init__(
         self,

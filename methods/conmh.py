@@ -15,12 +15,11 @@ from torch import nn
 
 from vhbench.errors import MethodError
 from vhbench.method import Tags
-from vhbench.methods.ssvh import pack
+from vhbench.methods.read_out import error_of_products, pack
+from vhbench.methods.schedule import decayed
 from vhbench.methods.transformer import EPS, TransformerBlock, sine_positions
 from vhbench.methods.two_views import View, debiased_contrastive, frame_sign, two_views, video_code
 from vhbench.training import Moment, NeuralMethod
-
-LR_DECAY, LR_STEP = 0.9, 20  # the learning rate is multiplied by .9 every 20 epochs (released)
 
 
 class ConMH(NeuralMethod):
@@ -67,12 +66,13 @@ class ConMH(NeuralMethod):
     name = "conmh"
     reference = "Wang, Wang, Chen, Zeng, Xia, AAAI 2023"
     tags = Tags(min_frames=2)
-    # released configurations; UCF101: the paper has none, so what S5VH's and AutoSSVH's programs set for their backbone
+    # released configurations (FCVID's are the defaults); for UCF101 there is none, so what S5VH's and AutoSSVH's
+    # programs set for their backbone
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fcvid": {"epochs": 800, "batch_size": 512, "mask_ratio": 0.75, "contrastive_weight": 1.0, "tau": 0.1},
+        "fcvid": {},
         "activitynet": {"epochs": 500, "batch_size": 128, "mask_ratio": 0.5, "contrastive_weight": 0.2, "tau": 0.05},
-        "yfcc": {"epochs": 40, "batch_size": 128, "mask_ratio": 0.75, "contrastive_weight": 1.0, "tau": 0.1},
-        "ucf101": {"epochs": 350, "batch_size": 128, "mask_ratio": 0.5, "contrastive_weight": 1.0, "tau": 0.1},
+        "yfcc": {"epochs": 40, "batch_size": 128},
+        "ucf101": {"epochs": 350, "batch_size": 128, "mask_ratio": 0.5},
     }
 
     def __init__(
@@ -134,7 +134,7 @@ class ConMH(NeuralMethod):
 
     def lr_factor(self, moment: Moment) -> float:
         """Return .9 to the number of past 20 epochs, but no rate below `min_lr`."""
-        return max(LR_DECAY ** (moment.epoch // LR_STEP), min(1.0, self.min_lr / self.lr))
+        return decayed(self.lr, moment.epoch, self.min_lr)
 
     def loss(self, module: Network, videos: torch.Tensor, moment: Moment) -> dict[str, torch.Tensor]:
         """Return the terms of the loss for two views drawn anew."""
@@ -293,24 +293,21 @@ def hidden_error(
 ) -> torch.Tensor:
     """Return the sum of ||v - W h - b||^2 over the frames v that the views miss, without making a reconstructed frame.
 
-    Multiplied out as in `vhbench.methods.ssvh.squared_error`; a frame that several views miss is multiplied once.
+    Multiplied out as in `vhbench.methods.read_out`; a frame that several views miss is multiplied once.
 
     Args:
         videos: frames, shape (batch, frames, dim).
-        packed: the same as `vhbench.methods.ssvh.pack` returns them.
+        packed: the same as `vhbench.methods.read_out.pack` returns them.
         views: of the same batch.
         states: h, shape (views * batch, frames that a view misses, width).
         read_out: W and b.
     """
-    projected = packed @ read_out.weight
-    targets = torch.cat([view.missed(projected) for view in views]).to(states.dtype)
+    products = packed @ read_out.weight
+    missed = torch.cat([view.missed(products) for view in views])
     with torch.autocast(states.device.type, enabled=False):
         times = videos.new_zeros(videos.shape[:2])
         for view in views:
             times = times + torch.zeros_like(times).scatter(1, view.hidden, 1.0)
         size = (times * torch.linalg.vector_norm(videos, dim=2).square()).sum()
         total = times.flatten() @ videos.flatten(0, 1)
-        weight, bias, h = read_out.weight, read_out.bias, states.flatten(0, 1)
-        decoded = ((h.T @ h) * (weight.T @ weight)).sum() + 2 * (h.sum(0) @ (weight.T @ bias)) + len(h) * (bias @ bias)
-        error: torch.Tensor = size - 2 * ((targets * states).sum() + total @ bias) + decoded
-        return error
+    return error_of_products(missed, size, total, states, read_out)

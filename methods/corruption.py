@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import torch
 
-from vhbench.errors import MethodError
+from vhbench.methods.forms import check_forms
 
 SHARE = 0.15  # of the frames that are chosen; of these, 80 % become zeros, 10 % another frame, 10 % stay
 ZEROED, REPLACED = 0.8 * SHARE, 0.9 * SHARE  # up to which a frame's random number says so
-TARGETS = ("released", "described")
 
 
 class Corruption(NamedTuple):
@@ -64,12 +63,6 @@ def corrupted(videos: torch.Tensor, target: str) -> tuple[torch.Tensor, torch.Te
     Raises:
         MethodError: the target is neither.
     """
-    check_target(target)
+    check_forms(target=target)
     seen = draw_corruption(videos.shape[0], videos.shape[1], videos.device).apply(videos)
     return seen, seen if target == "released" else videos
-
-
-def check_target(target: str) -> None:
-    """Raise MethodError unless a target is known."""
-    if target not in TARGETS:
-        raise MethodError(f"target={target!r} is unknown: choose 'released' or 'described'.")

@@ -59,10 +59,7 @@ class DKPH(AnchoredPairs):
 
     name = "dkph"
     reference = "Li, Xie, Ge, Zhang, Min, Zhang, ECCV 2022"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # the released program's only settings; the first training is BTH's
-        "fcvid": {"epochs": 49, "stage1_epochs": 56, "batch_size": 256, "lr": 3e-4, "anchors": 2000},
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}}  # the released program's only settings
 
     def __init__(
         self,

@@ -17,19 +17,19 @@ from torch.nn import functional
 from vhbench.errors import MethodError
 from vhbench.method import Tags
 from vhbench.methods.anchored_pairs import anchor_loss, neighbour_loss
-from vhbench.methods.bert import decayed
 from vhbench.methods.components import principal_components
 from vhbench.methods.corruption import draw_corruption
+from vhbench.methods.forms import check_forms
 from vhbench.methods.layers import sign
 from vhbench.methods.mixer import TOKEN_SQUEEZE, Context, Mixer
 from vhbench.methods.projection import mean_of
+from vhbench.methods.schedule import decayed
 from vhbench.methods.similar_pairs import SIMILAR, SimilarityTags, find_anchors, nearest_anchors
 from vhbench.training import Moment, NeuralMethod
 from vhbench.videos import VideoSet
 
 VIDEOS = 5  # whose codes a step compares for each video of the batch: itself, its pair, a similar one, two dissimilar
 MARGINS = 1 / 4, 1 / 64  # a bit, of the two comparisons of distances (released)
-QUANTIZATIONS = ("released", "described")
 
 
 class MCMSH(NeuralMethod):
@@ -81,10 +81,7 @@ class MCMSH(NeuralMethod):
     name = "mcmsh"
     reference = "ACM Multimedia 2022, github.com/haoyanbin918/MCMSH"
     tags = Tags(min_frames=TOKEN_SQUEEZE)
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # the released program's only settings
-        "fcvid": {"epochs": 56, "batch_size": 256, "lr": 3e-4, "anchors": 2000},
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}}  # the released program's only settings
 
     def __init__(
         self,
@@ -127,8 +124,7 @@ class MCMSH(NeuralMethod):
         """
         if self.width % self.squeeze:
             raise MethodError(f"width must be a multiple of squeeze; {self.width} is none of {self.squeeze}.")
-        if self.quantization not in QUANTIZATIONS:
-            raise MethodError(f"quantization={self.quantization!r} is unknown: choose 'released' or 'described'.")
+        check_forms(quantization=self.quantization)
         return Network(frames, dim, self.width, self.bits, self.squeeze, self.dropout)
 
     def lr_factor(self, moment: Moment) -> float:

@@ -17,14 +17,14 @@ from vhbench.errors import MethodError
 from vhbench.methods.anchors import AnchorGraph, k_means
 from vhbench.methods.components import mean_frames_and_components
 from vhbench.methods.conmh import ConMH
+from vhbench.methods.forms import check_forms
 from vhbench.methods.hash_centres import hash_centres
 from vhbench.methods.mamba import Mamba
+from vhbench.methods.schedule import is_warm
 from vhbench.methods.transformer import EPS
 from vhbench.methods.two_views import frame_sign
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
-
-FORMS = ("released", "described")
 
 
 class S5VH(ConMH):
@@ -167,9 +167,7 @@ class S5VH(ConMH):
 
     def build(self, frames: int, dim: int) -> nn.Module:
         """Return ConMH's network of Mamba blocks, with a classifier of codes."""
-        for option in ("directions", "centres"):
-            if getattr(self, option) not in FORMS:
-                raise MethodError(f"{option}={getattr(self, option)!r} is unknown: choose 'released' or 'described'.")
+        check_forms(directions=self.directions, centres=self.centres)
         if not 0 <= self.stochastic_depth < 1:
             raise MethodError(f"stochastic_depth must be at least 0 and below 1; it is {self.stochastic_depth:g}.")
         if self.clusters < 2:
@@ -214,7 +212,7 @@ class S5VH(ConMH):
         with torch.autocast(tokens.device.type, enabled=False):
             logits = module.classifier(torch.cat(codes)) / (0.5 * self.bits)
         labels = module.labels[moment.rows]
-        if self.smoothing and moment.epoch >= round(self.warmup_epochs * moment.epochs / self.epochs):
+        if self.smoothing and is_warm(self, moment):
             labels = (1 - self.smoothing) * labels + self.smoothing * label_logits(module, tokens).softmax(1)
             module.labels[moment.rows] = labels
         return {"cluster": self.cluster_weight * nn.functional.cross_entropy(logits, labels.repeat(2, 1))}

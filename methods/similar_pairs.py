@@ -8,9 +8,10 @@ its videos, which gives the same tags in a few numbers a video.
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse
+import torch
 
 from vhbench.methods.anchors import AnchorGraph
+from vhbench.methods.lloyd import lloyd
 
 SIMILAR, DISSIMILAR = 1, 2  # tags; 0 is neither
 NEAREST = 5  # anchors of a video that tags depend on
@@ -168,25 +169,9 @@ def find_anchors(points: np.ndarray, count: int, rng: np.random.Generator) -> np
         rng: draws the points to start from.
     """
     count = min(count, max(len(points) // VIDEOS_AN_ANCHOR, FEWEST), len(points))
-    centres, before = points[rng.integers(len(points), size=count)], np.empty(0, dtype=np.int64)
-    for _ in range(LLOYD_ROUNDS):
-        cluster = _nearest_centre(points, centres)
-        if np.array_equal(cluster, before):
-            break
-        before = cluster
-        sizes = np.bincount(cluster, minlength=len(centres))
-        entries = (np.ones(len(points)), cluster, np.arange(len(points) + 1))
-        sums = scipy.sparse.csr_array(entries, (len(points), len(centres))).T @ points.astype(np.float64)
-        centres = (sums[sizes > 0] / sizes[sizes > 0, None]).astype(np.float32)
-        if (sizes == 0).any():
-            before = np.empty(0, dtype=np.int64)  # the clusters have new numbers
-    return centres
-
-
-def _nearest_centre(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    shift = np.square(centres).sum(1)
-    parts = np.split(points, range(BLOCK, len(points), BLOCK))
-    return np.concatenate([(shift - 2 * (part @ centres.T)).argmin(1) for part in parts])
+    videos = torch.from_numpy(points)
+    start = videos[torch.from_numpy(rng.integers(len(points), size=count))]
+    return lloyd(videos, start, LLOYD_ROUNDS, keep_empty=False).centres.numpy()
 
 
 def nearest_anchors(points: np.ndarray, anchors: np.ndarray) -> np.ndarray:

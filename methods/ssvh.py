@@ -14,6 +14,7 @@ from torch import nn
 from vhbench.method import FitContext, Tags
 from vhbench.methods.layers import sign, sign_ste
 from vhbench.methods.neighbourhood import neighbourhood
+from vhbench.methods.read_out import pack, squared_error
 from vhbench.methods.recurrent import PeepholeLSTM
 from vhbench.training import Moment, NeuralMethod
 from vhbench.videos import VideoSet
@@ -311,31 +312,3 @@ class PairwiseLoss(nn.Module):
         among = self.bank.new_zeros(batch + 1, batch + 1)
         among.index_put_((row, place[columns]), among.new_ones(()))
         return others[:batch], among[:batch, :batch], pairs if rows.is_cuda else room
-
-
-def pack(videos: torch.Tensor) -> torch.Tensor:
-    """Return the frames in contiguous memory, in autocast's precision where it is on: every product reads them so."""
-    if torch.is_autocast_enabled(videos.device.type):
-        videos = videos.to(torch.get_autocast_dtype(videos.device.type))
-    return videos.contiguous()
-
-
-def squared_error(
-    videos: torch.Tensor, size: torch.Tensor, total: torch.Tensor, states: torch.Tensor, read_out: nn.Linear
-) -> torch.Tensor:
-    """Return the sum of ||v - W h - b||^2 over frames without making a reconstructed frame, which is large.
-
-    Multiplied out, it needs the product of all frames v with W, and sums over frames of v, h and h h^T.
-
-    Args:
-        videos: frames v, contiguous, shape (batch, frames, dim).
-        size: the sum of ||v||^2.
-        total: the sum of v, shape (dim,).
-        states: h, shape (batch, frames, bits).
-        read_out: W and b.
-    """
-    projected = (videos @ read_out.weight).to(states.dtype)
-    with torch.autocast(states.device.type, enabled=False):
-        weight, bias, h = read_out.weight, read_out.bias, states.flatten(0, 1)
-        decoded = ((h.T @ h) * (weight.T @ weight)).sum() + 2 * (h.sum(0) @ (weight.T @ bias)) + len(h) * (bias @ bias)
-        return size - 2 * ((projected * states).sum() + total @ bias) + decoded

@@ -6,31 +6,16 @@ Prototypical Contrastive Learning of Unsupervised Representations, ICLR 2021). "
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import nn
+
+from vhbench.methods.lloyd import Clustering, lloyd
 
 ITERATIONS, RESTARTS = 20, 5  # of k-means (released)
 MEAN_TEMPERATURE = 0.2  # of a set of clusters (released)
 LEAST_TEMPERATURE = 0.02  # this project's choice: clusters of equal codes have 0 in the released rule, which divides
 SMOOTHING = 10  # added to a cluster's videos in the logarithm (released)
-BLOCK = 8192  # points whose distances are computed at a time
-
-
-class Clustering(NamedTuple):
-    """What k-means found.
-
-    Attributes:
-        centres: shape (clusters, width).
-        labels: each point's nearest centre, int64, shape (points,).
-        squared: its squared distance to it, shape (points,).
-    """
-
-    centres: torch.Tensor
-    labels: torch.Tensor
-    squared: torch.Tensor
 
 
 class Clusters(nn.Module):
@@ -136,28 +121,5 @@ def k_means(points: torch.Tensor, count: int, rng: np.random.Generator) -> Clust
     runs = []
     for _ in range(RESTARTS):
         first = torch.from_numpy(rng.choice(len(points), count, replace=False)).to(points.device)
-        runs.append(lloyd(points, points[first]))
+        runs.append(lloyd(points, points[first], ITERATIONS))
     return runs[int(torch.stack([run.squared.sum() for run in runs]).argmin())]
-
-
-def lloyd(points: torch.Tensor, centres: torch.Tensor) -> Clustering:
-    """Return centres after up to 20 of Lloyd's iterations, each point's nearest and its squared distance to it."""
-    labels, squared = nearest(points, centres)
-    for _ in range(ITERATIONS):
-        size = torch.bincount(labels, minlength=len(centres)).unsqueeze(1)
-        means = torch.zeros_like(centres).index_add_(0, labels, points) / size.clamp_min(1)
-        centres, before = torch.where(size > 0, means, centres), labels
-        labels, squared = nearest(points, centres)
-        if torch.equal(labels, before):
-            break
-    return Clustering(centres, labels, squared)
-
-
-def nearest(points: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the position of each point's nearest centre, int64, and the squared distance to it, both (points,)."""
-    parts = []
-    for block in torch.split(points, BLOCK):
-        least = torch.addmm(centres.square().sum(1), block, centres.T, alpha=-2).min(1)
-        parts.append((least.indices, least.values + block.square().sum(1)))
-    labels, squared = (torch.cat(part) for part in zip(*parts, strict=True))
-    return labels, squared.clamp_min(0)

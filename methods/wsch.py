@@ -76,11 +76,8 @@ class WSCH(NeuralMethod):
     name = "wsch"
     reference = "github.com/anon271/WSCH, read in 2026"
     tags = Tags(min_frames=2)
-    presets: ClassVar[dict[str, dict[str, Any]]] = {  # released: one setting for all data sets
-        "fcvid": {"epochs": 300, "stage1_epochs": 100, "batch_size": 128},
-        "activitynet": {"epochs": 300, "stage1_epochs": 100, "batch_size": 128},
-        "yfcc": {"epochs": 300, "stage1_epochs": 100, "batch_size": 128},
-    }
+    # released: one setting for all data sets
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fcvid": {}, "activitynet": {}, "yfcc": {}}
 
     def __init__(
         self,

@@ -9,8 +9,9 @@ from vhbench.methods import conmh
 from vhbench.methods.autossvh import AutoSSVH
 from vhbench.methods.conmh import stacked
 from vhbench.methods.frame_sampler import FrameSampler
+from vhbench.methods.lloyd import Clustering, lloyd, nearest
 from vhbench.methods.two_views import View, frame_sign
-from vhbench.methods.voting import Clustering, Clusters, lloyd, nearest, temperatures
+from vhbench.methods.voting import ITERATIONS, Clusters, temperatures
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
 
@@ -134,7 +135,7 @@ def test_what_is_clustered(network):
 def test_faisss_clusters_are_a_fixed_point_of_ours(count):
     points, folder = NUMBERS["out/features_normalised_mean_code"], f"out/kmeans{count}/"
     centres, labels = NUMBERS[folder + "centroids_raw"], NUMBERS[folder + "im2cluster"]
-    found = lloyd(points, centres)
+    found = lloyd(points, centres, ITERATIONS)
     assert torch.equal(nearest(points, centres)[0], labels) and torch.equal(found.labels, labels)
     assert_close(found.centres, centres, FLOAT32)
     assert_close(found.squared, NUMBERS[folder + "squared_distance"], FLOAT32)

@@ -1,4 +1,4 @@
-"""The Transformer of BTH and its kin against loops and torch's own layers, in float64; its schedule by hand."""
+"""The Transformer of BTH and its kin against loops and torch's own layers, in float64."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vhbench.errors import MethodError
-from vhbench.methods.bert import Block, Encoder, LayerNorm, decayed, mean_squared_error, positions
+from vhbench.methods.bert import Block, Encoder, LayerNorm, mean_squared_error
 
 
 def test_the_layer_norm_divides_by_the_unbiased_deviation():
@@ -36,15 +36,6 @@ def test_the_attention_is_torchs(heads):
     torch.testing.assert_close(block.attend(x), x + reference(normed, normed, normed)[0])
 
 
-def test_places_in_time_are_sines_and_cosines():
-    table = positions(30, 6)
-    for t in (0, 1, 29):
-        for i in range(3):
-            angle = t / 10000 ** (2 * i / 6)
-            assert table[t, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-7)
-            assert table[t, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-7)
-
-
 @pytest.mark.parametrize(("width", "heads"), [(7, 1), (8, 3)])
 def test_a_width_that_does_not_fit_is_refused(width, heads):
     with pytest.raises(MethodError, match=f"multiple of the {heads} heads; it is {width}"):
@@ -55,13 +46,6 @@ def test_parameters_of_the_released_size():
     count = sum(p.numel() for p in Encoder(25, 4096, 256, 1, 1, 0.1).parameters())
     attention, feed_forward, norms = 4 * (256 * 256 + 256), 2 * 256 * 1024 + 1024 + 256, 4 * 256
     assert count == 4096 * 256 + 256 + attention + feed_forward + norms
-
-
-def test_the_schedule():
-    assert [decayed(3e-4, epoch) for epoch in (0, 19, 20, 40, 55)] == [1, 1, 0.9, 0.9**2, 0.9**2]
-    assert 3e-4 * decayed(3e-4, 200) == pytest.approx(1.046e-4, rel=1e-3)
-    assert 3e-4 * decayed(3e-4, 220) == pytest.approx(1e-4)
-    assert decayed(5e-5, 500) == 1  # it is not raised to the least rate
 
 
 def test_the_squared_error_and_its_gradients_are_those_of_rebuilt_frames():

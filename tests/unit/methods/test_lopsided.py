@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from built_ins import built_ins
 
 from vhbench.codes import audit, faults
 from vhbench.method import Budget, FitContext
 from vhbench.methods.uvvh import UVVH
+from vhbench.testing.subject import one_thread
 from vhbench.testing.toy import lopsided_videos
+from vhbench.training import NeuralMethod
+
+NEURAL = [pytest.param(entry, id=entry.name) for entry in built_ins() if issubclass(entry.load(), NeuralMethod)]
 
 
 def test_a_third_of_the_variance_lies_in_one_direction_along_which_videos_fall_into_two_groups():
@@ -38,3 +43,17 @@ def test_a_slower_encoder_and_a_kl_term_of_the_features_scale_keep_bits_apart():
     found = trained(encoder_lr_factor=0.1, kl_weight=0.01)
     assert found["duplicate_bits"] <= 1
     assert found["distinct_codes"] > 150
+
+
+@pytest.mark.parametrize("entry", NEURAL)
+def test_no_network_ends_with_copied_or_constant_bits_there_unsaid(entry):
+    method = entry.make(16)
+    method.batch_size = 32
+    train = lopsided_videos(n=128)
+    with one_thread():
+        codes = method.fit(train, FitContext(budget=Budget(epochs=3))).encode(train)
+    live = [tuple(bit) for bit in codes.T if bit.any() and not bit.all()]
+    kinds = {min(bit, tuple(not value for value in bit)) for bit in live}
+    said = "; ".join(faults(audit(codes)))
+    for count, text in ((len(live) - len(kinds), "copies of another"), (16 - len(live), "constant")):
+        assert (f"{count} of 16 bits are {text}" in said) if count else (text not in said)

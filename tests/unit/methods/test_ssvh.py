@@ -11,7 +11,8 @@ from vhbench.checkpoint import Checkpoint
 from vhbench.method import Budget, FitContext
 from vhbench.methods import recurrent
 from vhbench.methods.neighbourhood import neighbourhood
-from vhbench.methods.ssvh import SSVH, Network, PairwiseLoss, pack, squared_error
+from vhbench.methods.read_out import pack
+from vhbench.methods.ssvh import SSVH, Network, PairwiseLoss
 from vhbench.testing.toy import toy_videos
 from vhbench.training import Moment
 from vhbench.videos import VideoSet
@@ -114,17 +115,6 @@ def test_each_epoch_counts_the_bank_afresh():
 
 
 # the reconstruction loss
-
-
-def test_squared_error_without_reconstructed_frames_and_its_gradient():
-    videos, states = torch.randn(3, 6, DIM).double(), torch.randn(3, 6, BITS).double().requires_grad_()
-    read_out = torch.nn.Linear(BITS, DIM).double()
-    found = squared_error(videos, videos.square().sum(), videos.sum((0, 1)), states, read_out)
-    wanted = (videos - read_out(states)).square().sum()
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-12)
-    inputs = (states, *read_out.parameters())
-    for ours, theirs in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(wanted, inputs), strict=True):
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_loss_terms_by_hand():

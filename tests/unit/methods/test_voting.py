@@ -8,7 +8,8 @@ import torch
 from sklearn.cluster import KMeans
 
 from vhbench.methods import voting
-from vhbench.methods.voting import Clustering, Clusters, k_means, lloyd, nearest, temperatures
+from vhbench.methods.lloyd import Clustering
+from vhbench.methods.voting import Clusters, k_means, temperatures
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_the_best_of_five_runs_is_kept(monkeypatch):
     sums = iter([3.0, 1.0, 2.0, 5.0, 4.0])
     runs = []
 
-    def run(points, centres):
+    def run(points, centres, rounds):
         runs.append(Clustering(centres, torch.zeros(8, dtype=torch.int64), torch.full((8,), next(sums))))
         return runs[-1]
 
@@ -106,22 +107,6 @@ def test_the_best_of_five_runs_is_kept(monkeypatch):
     points = torch.randn(8, 3)
     assert k_means(points, 2, np.random.default_rng(0)) is runs[1]
     assert len(runs) == 5 and all(any(torch.equal(c, p) for p in points) for run in runs for c in run.centres)
-
-
-def test_each_iteration_moves_centres_to_their_means_and_keeps_those_without_points():
-    points = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
-    found = lloyd(points, torch.tensor([[1.0], [9.0], [100.0]]))
-    assert found.centres.flatten().tolist() == [0.5, 10.5, 100.0]
-    assert found.labels.tolist() == [0, 0, 1, 1] and found.squared.tolist() == [0.25] * 4
-
-
-def test_the_nearest_centre_over_several_blocks(monkeypatch):
-    monkeypatch.setattr(voting, "BLOCK", 7)
-    points, centres = torch.randn(23, 4).double(), torch.randn(5, 4).double()
-    labels, squared = nearest(points, centres)
-    dense = (points[:, None] - centres).square().sum(2)
-    assert torch.equal(labels, dense.argmin(1))
-    torch.testing.assert_close(squared, dense.min(1).values)
 
 
 def test_centres_have_length_1_and_nothing_is_saved():
