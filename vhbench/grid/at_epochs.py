@@ -24,48 +24,45 @@ class AtEpochs:
         score: returns the scores of a method as it is, by full metric name.
 
     Attributes:
-        scores: epoch -> its scores.
         seconds: what scoring took.
     """
 
     def __init__(
         self, epochs: Sequence[int], folder: Path, made_by: str, score: Callable[[Method], Mapping[str, float | None]]
     ):
-        self.scores: dict[int, Mapping[str, float | None]] = {}
         self.seconds = 0.0
         self._epochs, self._path, self._made_by, self._score = frozenset(epochs), folder / FILE, made_by, score
-        self._kept = _kept(self._path, made_by) if epochs else {}
+        kept = _kept(self._path, made_by) if epochs else {}
+        self._scores = {epoch: scores for epoch, scores in kept.items() if epoch in self._epochs}
 
     def __call__(self, number: int, method: Method) -> None:
         """Score a method that has finished an epoch, where it is one of those asked for."""
         if number not in self._epochs:
             return
         started = time.perf_counter()
-        self.scores[number] = self._score(method)
-        content = {"made_by": self._made_by, "scores": {**self._kept, **self._named()}}
+        self._scores[number] = self._score(method)
+        content = {"made_by": self._made_by, "scores": self._named()}
         write_json(self._path, {**content, "digest": digest_of(content)})
         self.seconds += time.perf_counter() - started
 
     def to_record(self) -> dict[str, Any]:
         """Return the record's entry, epoch -> scores, those from before a kill too; empty where none was asked for."""
-        before = {name: scores for name, scores in self._kept.items() if int(name) in self._epochs}
-        scores = {**before, **self._named()}
-        return {"at_epochs": dict(sorted(scores.items(), key=lambda item: int(item[0])))} if scores else {}
+        return {"at_epochs": self._named()} if self._scores else {}
 
     def lacking(self) -> list[int]:
         """Return the epochs that were asked for and have no scores."""
-        return sorted(self._epochs - {int(name) for name in self.to_record().get("at_epochs", {})})
+        return sorted(self._epochs - self._scores.keys())
 
     def _named(self) -> dict[str, Mapping[str, float | None]]:
-        return {str(number): scores for number, scores in self.scores.items()}
+        return {str(epoch): scores for epoch, scores in sorted(self._scores.items())}
 
 
-def _kept(path: Path, made_by: str) -> dict[str, Any]:
+def _kept(path: Path, made_by: str) -> dict[int, Mapping[str, float | None]]:
     """Return what was scored before a kill; nothing where it cannot be read, has changed or was made otherwise."""
     try:
         value = read_json(path)
         sound = value.pop("digest") == digest_of(value)
         scores = value["scores"] if sound and value["made_by"] == made_by else {}
-        return {str(int(name)): dict(of_epoch) for name, of_epoch in scores.items()}
+        return {int(epoch): dict(of_epoch) for epoch, of_epoch in scores.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
 
 from vhbench.datasets.problems import load_checked
 from vhbench.errors import DataError, StoreError, UsageError
@@ -63,21 +64,21 @@ class Job:
         Raises:
             UsageError: it is not a job of this version.
         """
-        if not isinstance(value, dict) or value.keys() != FORM.keys() or not _is_sound(value):
+        if not isinstance(value, dict) or not _is_sound(value):
             raise UsageError("This is not a job of this version of vhbench: launch the grid again.")
         return cls(**value)
 
 
-FORM: Mapping[str, Any] = {
-    "run": str, "spec": dict, "method": str, "protocol": str, "recorded": str | None, "folder": str, "out": str,
-    "data": str | None, "plugins": list, "allow_counts": bool, "settings": dict,
-}  # fmt: skip
+HINTS = get_type_hints(Job)
 
 
 def _is_sound(value: Mapping[str, Any]) -> bool:
-    """Say whether the entries of a job are of their types."""
+    """Say whether a job has the entries that it must have, of their types."""
+    # what stands in brackets, as in list[str], is looked at below
+    kinds = {name: hint if isinstance(hint, UnionType) else get_origin(hint) or hint for name, hint in HINTS.items()}
     return (
-        all(isinstance(value[name], kind) for name, kind in FORM.items())
+        value.keys() == kinds.keys()
+        and all(isinstance(value[name], kind) for name, kind in kinds.items())
         and all(isinstance(plugin, str) for plugin in value["plugins"])
         and not any("\0" in value[name] for name in ("folder", "out", "protocol"))
         and value["settings"].keys() <= {field.name for field in fields(Settings)}
