@@ -81,7 +81,7 @@ def simulated_gpus(count: int = 1, *, memory: Sequence[int] = (), taken: Sequenc
         taken: bytes of these that other processes hold; none where nothing is said.
 
     Yields:
-        What they are asked for, `vhbench.testing.simulated_tensor.Traffic`.
+        What they are asked for, `vhbench.testing.simulated_device.Traffic`.
 
     Raises:
         RuntimeError: this torch lacks what the simulation is made of.
@@ -94,7 +94,8 @@ def simulated_gpus(count: int = 1, *, memory: Sequence[int] = (), taken: Sequenc
 
 @contextlib.contextmanager
 def _simulated(memory: Sequence[int], taken: Sequence[int]) -> Iterator[Any]:
-    from vhbench.testing.simulated_tensor import Gpu, Mode, Traffic
+    from vhbench.testing.simulated_device import Gpu, Traffic
+    from vhbench.testing.simulated_tensor import Mode
 
     traffic = Traffic()
     gpus = [Gpu(number, *sizes, traffic) for number, sizes in enumerate(zip(memory, taken, strict=True))]
@@ -120,7 +121,7 @@ class _Cuda:
     """What `torch.cuda` has, as far as it is used.
 
     Args:
-        gpus: of `vhbench.testing.simulated_tensor.Gpu`.
+        gpus: of `vhbench.testing.simulated_device.Gpu`.
     """
 
     def __init__(self, gpus: Sequence[Any]):
