@@ -6,12 +6,11 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numba", "pandas", "matplotlib", "sklearn")
-# run a command, then print the heavy modules it has imported and the processor time it took
+HEAVY = ("torch", "numba", "pandas", "matplotlib", "sklearn", "scipy.stats", "av", "onnxruntime", "optuna")
+# run a command, then print the heavy modules it has imported
 PROBE = f"""
-import atexit, sys, time
+import atexit, sys
 atexit.register(lambda: print("LOADED", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr))
-atexit.register(lambda: print("SECONDS", time.process_time(), file=sys.stderr))
 from vhbench.cli import main
 main(sys.argv[1:])
 """
@@ -19,14 +18,12 @@ main(sys.argv[1:])
 
 @pytest.fixture
 def probe(vhbench_process):
-    """Run a command; returns its result, the heavy modules it imported and its processor time in seconds."""
+    """Run a command; returns its result and the heavy modules it imported. benchmarks/startup.py measures the time."""
 
     def run(*arguments):
         result = vhbench_process(*arguments, python=("-c", PROBE))
-        facts = {
-            line.split()[0]: line.split()[1:] for line in result.err.splitlines() if line[:6] in ("LOADED", "SECOND")
-        }
-        return result, facts["LOADED"], float(facts["SECONDS"][0])
+        [loaded] = [line.split()[1:] for line in result.err.splitlines() if line.startswith("LOADED")]
+        return result, loaded
 
     return run
 
@@ -34,31 +31,26 @@ def probe(vhbench_process):
 @pytest.mark.parametrize(
     "command", ["--help", "--version", "run --help", "list methods", "list protocols", "describe fcvid"]
 )
-def test_looking_around_imports_nothing_heavy_and_takes_no_time(probe, command):
-    for _ in range(3):  # a busy machine makes a process look slower than it is
-        result, loaded, seconds = probe(*command.split())
-        assert (result.code, loaded) == (0, [])
-        if seconds < 0.5:
-            return
-    pytest.fail(f"vhbench {command} took {seconds} s of processor time")
+def test_looking_around_imports_nothing_heavy(probe, command):
+    result, loaded = probe(*command.split())
+    assert (result.code, loaded) == (0, [])
 
 
 def test_looking_at_results_imports_nothing_heavy(probe, out, write_run):
     for seed in (0, 1):
         write_run(seed=seed)
     for command in ("compare", "status"):
-        result, loaded, _ = probe(command, "--out", out)
+        result, loaded = probe(command, "--out", out)
         assert (result.code, loaded) == (0, []) and "itq" in result.out
 
 
-def test_a_finished_grid_imports_nothing_heavy_and_says_so_at_once(vhbench, probe, tiny, out):
+def test_a_finished_grid_imports_nothing_heavy(vhbench, probe, tiny, out):
     words = ["run", "--method", "itq,uvvh", "--protocol", tiny, "--bits", "8,16", "--out", out, "--budget", "smoke"]
     words += ["--set", "uvvh.intermediate=16"]
     assert vhbench(*words).code == 0
-    result, loaded, seconds = probe(*words)
+    result, loaded = probe(*words)
     assert "Nothing to do" in result.err and "uvvh" in result.out
     assert loaded == []
-    assert seconds < 2
 
 
 def test_importing_the_package_loads_nothing_heavy(vhbench_process):

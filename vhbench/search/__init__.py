@@ -1,0 +1,1 @@
+"""Galleries of codes and their nearest neighbours."""
