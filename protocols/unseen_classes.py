@@ -322,7 +322,7 @@ def _subset(part: Part, rows: np.ndarray) -> Part:
     """Choose videos of a part; the digest follows the rows."""
     content = part.digest.encode() + rows.astype("<i8").tobytes()
     row_digests = None if part.row_digests is None else part.row_digests[rows]
-    return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest(), row_digests)
+    return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest(), row_digests, part.stamp)
 
 
 def _new_index(index: np.ndarray | None, query: np.ndarray, database: np.ndarray, items: int) -> np.ndarray | None:

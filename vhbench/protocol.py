@@ -14,6 +14,7 @@ import numpy as np
 
 from vhbench.features import check_same_form, number_names, read_array
 from vhbench.features.label_arrays import summary
+from vhbench.features.stamp import Stamp
 from vhbench.videos import VideoSet
 
 
@@ -26,11 +27,13 @@ class Part:
         digest: hexadecimal sha256 that changes when the features, the choice of rows or their order change.
         row_digests: uint8 (videos, 32), a sha256 of each video's features, or zeros where they are nothing but zeros;
             by these, videos are found that play two roles. None where they would take another reading.
+        stamp: how the features were computed; None where that is not known.
     """
 
     videos: VideoSet
     digest: str
     row_digests: np.ndarray | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from vhbench.features import (
     read_labels,
 )
 from vhbench.features.label_arrays import shifted
+from vhbench.features.stamp import Stamp, read_stamp
+from vhbench.features.stamp import check_alike as check_stamps
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
 
@@ -63,6 +65,7 @@ class Opening:
         self._labels: dict[str, np.ndarray] = {}
         self._numbers: dict[str, int] = {}
         self._features: dict[tuple[Header, ...], Features] = {}
+        self._stamps: dict[Path, Stamp | None] = {}
 
     def headers(self, role: str) -> tuple[Header, ...]:
         """Return the headers of a role's feature files.
@@ -76,6 +79,7 @@ class Opening:
             places = [self._find(file) for file in table.features]
             headers = tuple(read_header(place, table.key) for place in places)
             self._check_count(role, headers, self._marker_beside(places))
+            self._check_stamps([header.path for header in headers])
             self._first = self._first or headers[0]
             for header in headers:
                 check_alike(self._first, header)
@@ -139,9 +143,8 @@ class Opening:
         row_digests = features.row_digests.copy()
         row_digests[features.zero_rows] = 0
         row_digests = row_digests if rows is None else row_digests[rows]
-        return Part(
-            VideoSet(features if frames is None else SampledFrames(features, frames), rows), digest, row_digests
-        )
+        videos = VideoSet(features if frames is None else SampledFrames(features, frames), rows)
+        return Part(videos, digest, row_digests, self._stamp_of(features))
 
     def notes(self) -> dict[str, Any]:
         """Return what a record says of the files opened so far, as JSON values; only what applies."""
@@ -151,6 +154,7 @@ class Opening:
             "synthetic": [{"like": m.like, "scale": m.scale, "seed": m.seed} for m in self._markers],
             "zero_videos": dict(self._zeros),
             "frames_kept": list(self._kept),
+            "stamp": next((stamp.to_json() for stamp in self._stamps.values() if stamp), None),
             "problems": dict(self._problems),
         }
         return {name: value for name, value in found.items() if value}
@@ -228,6 +232,25 @@ class Opening:
         found = sum(header.shape[0] for header in headers)
         names = " and ".join(str(header.path) for header in headers)
         self._accept(role, f"{role} videos", expected, found, f"{source} = {expected}, but {names} have {found} videos")
+
+    def _check_stamps(self, places: Sequence[Path]) -> None:
+        """Compare how a role's features were computed with those of the roles read so far."""
+        for place in (place for place in places if place not in self._stamps):
+            self._stamps[place] = read_stamp(place)
+            for other, stamp in self._stamps.items():
+                check_stamps(stamp, self._stamps[place], (str(other), str(place)))
+        stamped, unknown = (next((p for p, s in self._stamps.items() if bool(s) is b), None) for b in (True, False))
+        if stamped and unknown:
+            self._problems["stamp"] = (
+                f"{stamped} says how its features were computed and {unknown} does not: whether they go together is "
+                "not known"
+            )
+
+    def _stamp_of(self, features: Features) -> Stamp | None:
+        """Return how opened features were computed, where all of their files say so."""
+        files = next(headers for headers, opened in self._features.items() if opened is features)
+        stamps = [self._stamps.get(header.path) for header in files]
+        return stamps[0] if all(stamps) else None
 
     def _check_sizes(self, header: Header) -> None:
         frames, dim = header.shape[1:]
