@@ -22,6 +22,8 @@ from vhbench.system.files import user_path
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vhbench.search.gallery import Gallery
+
 OneOrMoreNames = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 OneOrMoreNumbers = SupportsIndex | Iterable[SupportsIndex]
 
@@ -39,6 +41,7 @@ def run(
     budget: str | None = None,
     epochs: int | None = None,
     eval_at: OneOrMoreNumbers = (),
+    keep_model: bool = False,
     precision: str = "float32",
     normalize: str = "none",
     allow_counts: bool = False,
@@ -64,6 +67,7 @@ def run(
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
         eval_at: epochs, counted from 1, whose scores are recorded too; none is chosen by them.
+        keep_model: keep what encoding needs of each trained method beside its record; see `vhbench.load`.
         precision: "float32", "tf32" (on GPUs) or "bf16", each with "+half" for training features in float16.
         normalize: feature scaling, learnt on the training videos: "none", "l2", "standard", "whiten" or "whiten=0.5".
         allow_counts: accept files of another size than a protocol expects; the records say so.
@@ -73,7 +77,7 @@ def run(
         deterministic: use deterministic GPU kernels.
         checkpoint_every: seconds between checkpoints.
         launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
-        rerun: "missing", "failed", "stale" or "all".
+        rerun: "missing", "failed", "stale", "model" or "all".
         plugins: Python files with further methods.
         **launcher_options: the launcher's own, e.g. workers=2, gpus=[0, 1], time_limit=3600 (seconds).
 
@@ -91,7 +95,8 @@ def run(
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
         **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
-        "eval_at": _ints(eval_at), "precision": precision, "normalize": normalize, "allow_counts": allow_counts,
+        "eval_at": _ints(eval_at), "keep_model": keep_model, "precision": precision, "normalize": normalize,
+        "allow_counts": allow_counts,
         "data": _data_folder(data), "out": user_path(out), "device": device, "deterministic": deterministic,
         "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
@@ -370,6 +375,45 @@ def export(
     name = None if protocol is None else os.fspath(protocol)
     files = export_run(record, user_path(output), Registry(), protocol=name, data=_data_folder(data), say=log.warning)
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
+
+
+def encode(
+    run: str | os.PathLike[str],
+    features: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: Path | str,
+    *,
+    key: str = "feats",
+    device: str = "auto",
+    batch: int | None = None,
+    out: Path | str = "results",
+    plugins: Sequence[Path | str] = (),
+) -> Gallery:
+    """Do what `vhbench encode` does and return the codes, which are not read before they are used.
+
+    Args:
+        run: as for `vhbench.load`.
+        features: a feature file or several, read as one in this order.
+        output: where the codes go.
+        key: name of the features' data set in HDF5 files.
+        device: "auto", "cpu" or "cuda:N".
+        batch: videos encoded at a time, 65,536 by default; fewer take less memory.
+        out: results folder, where an id is given.
+        plugins: Python files with further methods.
+
+    Returns:
+        `codes`, a memory map of uint8 (videos, ceil(bits / 8)), bit j in bit j % 8 of byte j // 8; `names`; `about`.
+
+    Raises:
+        UsageError: as for `vhbench.load`, or `output` holds other things.
+        DataError: the files cannot be used, or were not computed as what the model was trained on.
+        StoreError: a file of the model is damaged, or the codes cannot be written.
+    """
+    from vhbench.search.encode import encode_files
+    from vhbench.search.loading import load
+
+    model = load(run, out=out, device=device, plugins=plugins)
+    paths = [user_path(path) for path in _texts(features)]
+    return encode_files(model, paths, user_path(output), key=key, batch=batch, say=log.warning)
 
 
 def _data_folder(data: Path | str | None) -> Path | None:

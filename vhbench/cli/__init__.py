@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "Write every result on one self-contained HTML page.",
     "rescore": "Compute the metrics of finished runs anew from their codes.",
     "export": "Write a run's codes for other programs: .npy, faiss, labels.",
+    "encode": "Encode other videos by a model that a run has kept.",
     "score": "Score exported codes against a database too large for one machine's memory.",
     "status": "Say what is done, running, failed or stale.",
     "forget": "Remove a grid that nobody will finish from what status waits for.",

@@ -27,6 +27,7 @@ from vhbench.grid.survey import unfinished
 from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import USUAL_K, Choice, groups, in_database
+from vhbench.runs.model import has_model
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
@@ -100,7 +101,18 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
 
         with progress(asked.to_do, asked.store) as observer:
             asked.run(observer)
-    return _report(asked.cells, asked.store)
+    return max(_report(asked.cells, asked.store), _say_models(asked))
+
+
+def _say_models(asked: Request) -> int:
+    """Say how many runs were done now and kept no model, where they should; return the exit code."""
+    if not asked.settings.keep_model:
+        return 0
+    done = [r for cell in asked.to_do if (r := asked.store.read(cell.spec)) and r.status == "done"]
+    without = [record for record in done if not has_model(record)]
+    if without:
+        click.echo(f"no model was kept of {len(without)} of {len(done)} runs, as said above", err=True)
+    return 1 if without else 0
 
 
 def _check_record(config: GridFile, asked: Request) -> None:

@@ -13,6 +13,7 @@ from vhbench.errors import UsageError, unknown
 from vhbench.features.cache import digesting_anew
 from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
+from vhbench.grid.keeping import lacks_model
 from vhbench.grid.order import measured_last
 from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.registry import Registry
@@ -29,12 +30,14 @@ RERUN = {
     "missing": "runs without a record",
     "failed": "missing runs, and those that failed or were skipped",
     "stale": "missing runs, and those made with other source code of the method",
+    "model": "missing runs, and finished ones that have kept no model (with --keep-model)",
     "all": "every run",
 }
 _STATES = {
     "missing": {"missing"},
     "failed": {"missing", "failed", "skipped"},
     "stale": {"missing", "stale"},
+    "model": {"missing"},
     "all": {"missing", "failed", "skipped", "stale", "done"},
 }
 
@@ -145,7 +148,7 @@ def to_do(cells: Sequence[Cell], rerun: str) -> list[Cell]:
         UsageError: an unknown choice.
     """
     check_rerun(rerun)
-    return [cell for cell in cells if cell.state in _STATES[rerun]]
+    return [cell for cell in cells if cell.state in _STATES[rerun] or (rerun == "model" and lacks_model(cell))]
 
 
 def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:

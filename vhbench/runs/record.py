@@ -36,8 +36,11 @@ PER_QUERY = "per_query.npz"
 CURVES = "curves.json"
 TRACEBACK = "traceback.txt"
 TRAIN_LOG = "train.jsonl"
+MODEL = "model.json"
+WEIGHTS = "model.safetensors"
 CHECKPOINT = "checkpoint"  # a folder
 DERIVED = (PER_QUERY, CURVES)
+UNSCORED = (TRAIN_LOG, MODEL, WEIGHTS)  # no number of the record stands on these; who reads them compares them
 
 
 def has_log(folder: Path) -> bool:
@@ -151,7 +154,8 @@ class Record:
         """Return what is wrong with the files beside the record.
 
         A file that somebody has removed is no damage: the scores stand, and what needs the file says that it is gone.
-        Nor is a training log that goes on because the run was begun again: `read_log` compares it.
+        Nor are files that no number stands on: `read_log` and `vhbench.runs.model` compare them when they are read. The
+        log of a run that was begun again goes on, and models are large.
 
         Args:
             read: compare all files with their digests; otherwise only those of another size than was written.
@@ -160,7 +164,7 @@ class Record:
             StoreError: a file cannot be read.
         """
         found = []
-        for name in (name for name in self.digests if name != TRAIN_LOG):
+        for name in (name for name in self.digests if name not in UNSCORED):
             path = self.folder / name
             try:
                 what = self._fault(path, read)

@@ -13,22 +13,28 @@ DIGEST = "digest"  # the last entry: sha256 of all that stands before its digits
 END = b'"\n}\n'  # what follows them
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an object as JSON with its digest at the end, as `atomic_write`, and return it with the digest.
+def sealed(content: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return an object with its digest as the last entry, and it as the JSON that a file holds.
 
     Args:
-        path: the file.
         content: JSON values; a digest that it was read with counts for nothing.
-
-    Raises:
-        StoreError: it cannot be written.
     """
     bare = {name: value for name, value in content.items() if name != DIGEST}
     before = json_bytes({**bare, DIGEST: ""}).removesuffix(END)
     digest = hashlib.sha256(before).hexdigest()
+    return {**bare, DIGEST: digest}, before + digest.encode() + END
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an object as `sealed` has it and return it with its digest.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    value, octets = sealed(content)
     with atomic_write(path) as file:
-        file.write(before + digest.encode() + END)
-    return {**bare, DIGEST: digest}
+        file.write(octets)
+    return value
 
 
 def is_as_written(content: bytes) -> bool:

@@ -129,7 +129,7 @@ def test_changed_bits_are_told_by_the_digests(folder):
     content[-2] ^= 1
     (folder / CODES).write_bytes(content)
     open_gallery(folder)
-    with pytest.raises(DamagedGallery, match="sha256 is not the one in about.json"):
+    with pytest.raises(DamagedGallery, match=r"sha256 is not the one in about\.json"):
         open_gallery(folder).check(read=True)
 
 
