@@ -30,6 +30,7 @@ COMMANDS = {
     "score": "Score exported codes against a database too large for one machine's memory.",
     "status": "Say what is done, running, failed or stale.",
     "forget": "Remove a grid that nobody will finish from what status waits for.",
+    "extract": "Compute frame features of video files.",
     "data": "Say which feature files are there, check them, make synthetic ones.",
     "list": "List methods, protocols or recorded runs.",
     "describe": "Say what a method or a protocol is and what it takes.",
