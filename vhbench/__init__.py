@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vhbench.api import compare as compare
     from vhbench.api import encode as encode
     from vhbench.api import export as export
+    from vhbench.api import extract as extract
     from vhbench.api import report as report
     from vhbench.api import reproduce as reproduce
     from vhbench.api import rescore as rescore
@@ -51,6 +52,7 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "export": "vhbench.api",
     "fit": "vhbench.grid.fit",
     "load": "vhbench.search.loading",
+    "extract": "vhbench.api",
     "report": "vhbench.api",
     "reproduce": "vhbench.api",
     "rescore": "vhbench.api",

@@ -416,6 +416,56 @@ def encode(
     return encode_files(model, paths, user_path(output), key=key, batch=batch, say=log.warning)
 
 
+def extract(
+    videos: OneOrMoreNames,
+    output: Path | str,
+    *,
+    network: str = "efficientnet-lite0",
+    layer: str | None = None,
+    weights: Path | str | None = None,
+    frames: int = 25,
+    dtype: str = "float16",
+    jobs: int | None = None,
+    device: str = "cpu",
+    shard: tuple[int, int] = (1, 1),
+) -> pd.DataFrame:
+    """Do what `vhbench extract` does: compute frame features of videos and write them as one HDF5 file.
+
+    Args:
+        videos: a folder or file, or several.
+        output: the feature file.
+        network: "efficientnet-lite0", "vgg16", "resnet50" or the path of an ONNX file.
+        layer: its output; None takes the network's default.
+        weights: the weights of vgg16 or resnet50.
+        frames: frames a video.
+        dtype: "float16" or "float32".
+        jobs: processes; None: one a core.
+        device: "auto", "cpu" or "cuda:N".
+        shard: (number from 1, of how many): only this part of the videos.
+
+    Returns:
+        A row a video: name, distinct (different frames; 0 where it gave no features) and reason.
+
+    Raises:
+        UsageError: there are no videos, or no such network, layer, weights or device, or a package is missing.
+        DataError: the weights cannot be read, or the output, or parts of it, are of another extraction.
+        StoreError: something cannot be written, or no video gave features.
+    """
+    import pandas as pd
+
+    from vhbench.system.environment import resolve_device
+    from vhbench.video.extraction import Wish
+    from vhbench.video.extraction import extract as do
+    from vhbench.video.networks import Choice
+
+    choice = Choice(network, layer, user_path(weights) if weights else None, resolve_device(device))
+    paths = [user_path(text) for text in _texts(videos)]
+    outcome = do(Wish(paths, user_path(output), choice, frames, dtype, jobs, shard))
+    rows = [(name, int(count), "") for name, count in zip(outcome.names, outcome.distinct, strict=True)]
+    rows += [(name, 0, reason) for name, reason in outcome.reasons.items()]
+    return pd.DataFrame(sorted(rows), columns=["name", "distinct", "reason"])
+
+
 def _data_folder(data: Path | str | None) -> Path | None:
     data = data or os.environ.get("VHBENCH_DATA")
     return user_path(data) if data else None

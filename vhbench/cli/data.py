@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "Say which files of which protocol are there, and where the others are published.",
     "verify": "Read a protocol's files from end to end and report what is broken or odd.",
     "clear-cache": "Remove the uncompressed copies of feature files, or those of some protocols.",
+    "join": "Put the shards of an extraction together.",
     "synth": "Write a synthetic data set in the files of a real one.",
 }
 

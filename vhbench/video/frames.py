@@ -279,6 +279,8 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
             for packet in container.demux(stream):
                 if packet.size:
                     yield packet
+                elif packet.dts is None:  # the library's mark of the end; what follows fails where streams were added
+                    return
             return
         except av.FFmpegError:
             continue

@@ -77,7 +77,7 @@ def centre(picture: np.ndarray, aspect: float, size: int, share: float) -> np.nd
 def fitted(picture: np.ndarray, aspect: float, longest: int | None = None) -> np.ndarray:
     """Return a picture with square pixels, its longer side not above `longest`: uint8 (h, w, 3)."""
     height, width = picture.shape[:2]
-    wide, high = max(1.0, width * aspect), float(height)
+    wide, high = (width * aspect, float(height)) if aspect > 1 else (float(width), height / aspect)
     scale = min(1.0, longest / max(wide, high)) if longest else 1.0
     return _resized(picture, (max(1, round(wide * scale)), max(1, round(high * scale))))
 
