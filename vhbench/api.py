@@ -62,7 +62,7 @@ def run(
         protocol: one name or several, or paths of manifests.
         bits: one code length or several.
         seeds: one seed or several.
-        params: method -> hyper-parameter -> value, as `--set`.
+        params: method -> hyper-parameter -> value, or a list of values, every combination of which is run.
         preset: published settings to start from: "auto", "none" or a data set's name.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
@@ -91,7 +91,7 @@ def run(
     """
     from vhbench.grid.settings import Observer
 
-    texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
+    texts = {name: {key: _values(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
         **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
@@ -469,6 +469,11 @@ def extract(
 def _data_folder(data: Path | str | None) -> Path | None:
     data = data or os.environ.get("VHBENCH_DATA")
     return user_path(data) if data else None
+
+
+def _values(value: Any) -> list[str]:
+    """Return a hyper-parameter's value or values as texts, each of which is one value."""
+    return [str(item) for item in ([value] if isinstance(value, str) or not isinstance(value, Iterable) else value)]
 
 
 def _texts(value: OneOrMoreNames) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vhbench.grid.lacking import lacking_epochs, lacking_ks
 from vhbench.grid.plan import Grid, check_rerun, plan, to_do
 from vhbench.grid.runner import run_cells
 from vhbench.grid.settings import Observer, Settings, Sources
+from vhbench.grid.sweep import spread
 from vhbench.plugins.registry import Registry
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
@@ -92,7 +93,8 @@ class Request:
             VhbenchError: results cannot be written, or the launcher refuses an option.
         """
         self.store.check_writable()
-        keep_grid(self.store, self.cells, self.grid, self.data, self.plugins)
+        grid = replace(self.grid, params=spread(self.grid.params, self.registry))
+        keep_grid(self.store, self.cells, grid, self.data, self.plugins)
         sources = Sources(self.data, self.plugins, self.grid.allow_counts)
         launch = self.registry.launcher(self.launcher).load()
         run_cells(self.to_do, self.store, self.settings, launch, observer, sources, self.launcher_options)
