@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from vhbench.errors import UsageError
 from vhbench.grid.request import request
 from vhbench.plugins.registry import Registry
-from vhbench.report.comparison import comparison, draw
+from vhbench.report.comparison import Figures, comparison, draw
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 from vhbench.runs.references import read_references
@@ -133,11 +133,21 @@ def compare(
     convention: str = "literature",
     ci: bool = False,
     baseline: str | None = None,
+    difference: str | None = None,
     significance: bool = False,
+    pairwise: bool = False,
     published: bool = False,
     references: bool = False,
+    sort: str | None = None,
+    percent: bool = False,
+    names: Mapping[str, str] | None = None,
     pr: Path | str | None = None,
     map_file: Path | str | None = None,
+    distances: Path | str | None = None,
+    wins: Path | str | None = None,
+    tradeoff: Path | str | None = None,
+    width: str = "page",
+    highlight: OneOrMoreNames = (),
     out: Path | str = "results",
     plugins: Sequence[Path | str] = (),
 ) -> pd.DataFrame:
@@ -152,16 +162,27 @@ def compare(
         convention: "literature" or "strict": what a partial name leaves out.
         ci: add the 95 % bootstrap interval over queries.
         baseline: test every method against this one.
+        difference: the same, each difference with its 95 % interval (`tests`, `ci` of each).
         significance: test all pairs of methods.
+        pairwise: the same with intervals, and a row a pair is returned.
         published: add other people's numbers for the same protocol.
         references: add chance, the cosine of mean frames and what is attainable; figures show them anyway.
+        sort: order of the methods: "name", "value" (best first at the longest code), or a code length as text.
+        percent: scores in percent, in figures; the rows keep fractions.
+        names: what to call methods, or rows by their whole label; figures call the others what papers do.
         pr: file to draw precision-recall curves into; .pdf, .svg or .png.
         map_file: file to draw mAP@K into, against K and against the code length.
+        distances: file to draw histograms of Hamming distances into.
+        wins: file to draw all pairs of methods into, with tests.
+        tradeoff: file to draw the first metric into, against time, memory and code length.
+        width: of figures: "column" or "page" of a two-column paper.
+        highlight: methods, or rows by their whole label, that figures draw in colour and all others in grey.
         out: results folder.
         plugins: Python files with further methods, for telling which runs are stale.
 
     Returns:
-        A row a protocol, split, method, code length and metric; columns as in `vhbench compare --format json`.
+        A row a protocol, split, method, code length and metric, or with `pairwise` a pair of them; columns as in
+        `vhbench compare --format json`.
 
     Raises:
         UsageError: a name that no finished run has, a metric that is not recorded, or an impossible test.
@@ -170,24 +191,29 @@ def compare(
     """
     import pandas as pd
 
-    from vhbench.report.figures import check_path
+    from vhbench.report.figures.look import Look
+    from vhbench.report.pairs import pair_list
+    from vhbench.report.shown import Names, in_order, renamed, usual_names
 
-    figures = [user_path(path) if path else None for path in (pr, map_file)]
-    for path in filter(None, figures):
-        check_path(path)
+    figures = Figures(*(user_path(path) if path else None for path in (pr, map_file, distances, wins, tradeoff)))
+    figures.check()
+    look = Look(width, _texts(highlight), Names(names or {}, usual_names()), percent)
     records, problems = Store(out).records()
     kept, faults = read_references(user_path(out))
     for problem in [*problems, *faults]:
         log.warning("left out: %s", problem)
-    names = Registry(plugins).protocol_names(_texts(protocol))
-    choice = Choice(names, _texts(method), _ints(bits), _texts(metric), convention)
+    protocols = Registry(plugins).protocol_names(_texts(protocol))
+    choice = Choice(protocols, _texts(method), _ints(bits), _texts(metric), convention)
     found = comparison(
-        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,
-        references=kept if references else (),
+        records, choice, ci=ci, baseline=baseline, difference=difference, significance=significance, pairwise=pairwise,
+        published=published, plugins=plugins, references=kept if references else (),
     )  # fmt: skip
+    in_rows = Names(names or {})
+    in_rows.check(found)
+    shown = in_order(renamed(found, in_rows), sort)
     if found:
-        draw(records, choice, figures[0], figures[1], kept)
-    return pd.DataFrame([row.to_json() for row in found])
+        draw(records, choice, figures, look, kept)
+    return pd.DataFrame(pair_list(shown) if pairwise else [row.to_json() for row in shown])
 
 
 def reproduce(
