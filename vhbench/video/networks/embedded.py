@@ -31,6 +31,7 @@ def open_embedded(device: str) -> Network:
         UsageError: a package is missing.
         StoreError: the converted network cannot be kept in the cache.
     """
+    import_extra("onnxruntime")
     weights = weights_file()
     if device != "cpu":
         return InTorch(EMBEDDED, LAYER, weights, device, LITE)

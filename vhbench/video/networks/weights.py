@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with open_regular(path) as file:
             if path.suffix == ".safetensors":
                 return load(file.read())
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of files in old forms
+                state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path} with weights.") from error
     except OSError as error:
@@ -42,9 +45,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no file of weights ({plain(error)[:100]}): download it again.") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    values = state.values() if isinstance(state, dict) else [None]
+    if not all(isinstance(value, torch.Tensor) and value.device.type == "cpu" for value in values):
         raise DataError(f"{path} does not hold a state_dict, which maps names to tensors.")
-    return state
+    weights: dict[str, Tensor] = state
+    return weights
 
 
 def fill(network: nn.Module, weights: dict[str, Tensor], path: Path, name: str) -> None:
