@@ -225,6 +225,16 @@ def test_bad_input_gets_one_sentence(vhbench, videos, network, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_loses_nothing(start, videos, network, extracted, tmp_path):
+    output = tmp_path / "feats.h5"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))"
+    child = start(*words(videos, network, output, "--jobs", "1"), first=limit)
+    assert child.end() == 1 and "larger than this file system or `ulimit -f` allows" in child.printed
+    assert len(list((tmp_path / "feats.h5.parts").glob("part-*"))) == 9 and not output.exists()
+    assert start(*words(videos, network, output, "--jobs", "1")).end() == 1
+    assert output.read_bytes() == extracted.read_bytes()
+
+
 def test_no_video_at_all_gives_features(vhbench, network, tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/1.mp4").write_text("text")

@@ -49,7 +49,7 @@ class Shard(click.ParamType):
 @click.option("--weights", type=options.PATH, help="Weights of vgg16 or resnet50: .pth or .safetensors.")
 @click.option("--frames", type=int, default=25, show_default=True, help="Frames a video.")
 @click.option("--dtype", default="float16", show_default=True, help="float16 or float32.")
-@click.option("--jobs", type=int, help="Processes; one a core by default.")
+@click.option("--jobs", type=int, help="Processes; one a core by default, with a GPU 8.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N: where the network computes.")
 @click.option("--shard", type=Shard(), default="1/1", help="Only this part of the videos, e.g. 3/16; see `data join`.")
 def command(
@@ -100,7 +100,7 @@ def _report(outcome: Any, output: Path) -> int:
     total = videos + len(outcome.reasons)
     click.echo(f"{videos} of {total} videos, {frames} frames of {dim} features each.", err=True)
     if few := int((outcome.distinct < frames).sum()):
-        click.echo(f"{few} of them have fewer frames, some of which stand several times.", err=True)
+        click.echo(f"Videos with fewer frames than that, so that some stand several times: {few}.", err=True)
     click.echo(output)
     if outcome.reasons:
         click.echo(f"{len(outcome.reasons)} gave no features: {failures_path(output)} says why.", err=True)

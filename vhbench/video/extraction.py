@@ -17,7 +17,7 @@ from vhbench.errors import DataError, StoreError, UsageError, unknown
 from vhbench.features.stamp import Stamp
 from vhbench.system import locks
 from vhbench.system.processes import cores
-from vhbench.video.failures import VideoError, failures_path, write_failures
+from vhbench.video.failures import VideoError, failures_path, read_failures, write_failures
 from vhbench.video.listing import Listing, Video, list_videos
 from vhbench.video.networks import Choice
 from vhbench.video.parts import PartsFolder, part_ranges
@@ -26,6 +26,7 @@ from vhbench.video.worker import Task, make_part
 from vhbench.video.writing import Content, read_content, write_features
 
 DTYPES = ("float16", "float32")
+ON_A_GPU = 8  # processes by default: each takes some of its memory, and a few decoders keep it busy
 Progress = Callable[[int, int], None]  # videos done so far, and in all
 
 
@@ -39,7 +40,7 @@ class Wish:
         network: which.
         frames: a video (m).
         dtype: "float16" or "float32".
-        jobs: processes; None: one a core.
+        jobs: processes; None: one a core, with a GPU 8 at most.
         shard: (number from 1, of how many).
     """
 
@@ -166,7 +167,8 @@ class _Job:
             done += 1
             progress(done, total)
 
-        jobs = min(wish.jobs or cores(), len(missing))
+        most = cores() if wish.network.device == "cpu" else min(cores(), ON_A_GPU)
+        jobs = min(wish.jobs or most, len(missing))
         if jobs > 1:
             from vhbench.video.pool import make_parts
 
@@ -249,6 +251,5 @@ def _is_there(wish: Wish, listing: Listing, extractor: Extractor) -> Outcome:
         )
     with contextlib.suppress(OSError):
         wish.output.with_name(f"{wish.output.name}.parts").rmdir()
-    names = set(content.names)
-    reasons = {video.name: "" for video in listing.own if video.name not in names}
+    reasons = read_failures(wish.output)
     return Outcome(content.names, content.shape, content.distinct, reasons, listing.left_out, False)

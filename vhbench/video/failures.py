@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vhbench.errors import DataError
-from vhbench.system.files import atomic_write
+from vhbench.system.files import atomic_write, read_text
 from vhbench.system.text import csv_cell, plain
 
 LONGEST = 200  # characters of a reason
@@ -45,3 +45,18 @@ def write_failures(output: Path, reasons: Mapping[str, str]) -> None:
     writer.writerows((csv_cell(name), csv_cell(reason)) for name, reason in reasons.items())
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
+
+
+def read_failures(output: Path) -> dict[str, str]:
+    """Return name -> reason of the videos that gave no features; nothing where there is no list of them.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    path = failures_path(output)
+    if not path.exists():
+        return {}
+    try:
+        return {line["name"]: line["reason"] for line in csv.DictReader(io.StringIO(read_text(path)))}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(f"Cannot read {path}, the list of videos without features: {plain(error)}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vhbench.errors import DataError, UsageError
-from vhbench.system.files import read_text
-from vhbench.video.failures import failures_path, write_failures
+from vhbench.video.failures import read_failures, write_failures
 from vhbench.video.writing import Content, read_content, write_features
 
 
@@ -46,7 +44,7 @@ def join(shards: Sequence[Path], output: Path) -> dict[str, str]:
     )  # fmt: skip
     if not names:
         raise DataError("None of these shards holds a video.")
-    reasons = dict(sorted(entry for path in paths for entry in _failures(path).items()))
+    reasons = dict(sorted(entry for path in paths for entry in read_failures(path).items()))
     write_features(output, whole)
     write_failures(output, reasons)
     return reasons
@@ -81,17 +79,6 @@ def _check_same(path: Path, content: Content, other_path: Path, other: Content) 
         raise DataError(
             f"{path} and {other_path} are of different extractions; they differ in: {', '.join(differences)}."
         )
-
-
-def _failures(shard: Path) -> dict[str, str]:
-    path = failures_path(shard)
-    if not path.is_file():
-        return {}
-    try:
-        lines = list(csv.DictReader(read_text(path).splitlines()))
-        return {line["name"]: line["reason"] for line in lines}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"Cannot read {path}, the list of videos without features: {error}.") from error
 
 
 def _blocks(contents: Sequence[Content]) -> Iterator[np.ndarray]:

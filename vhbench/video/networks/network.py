@@ -22,8 +22,12 @@ class Normalisation:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Turn pictures, uint8 (m, s, s, 3), into a network's input, float32 (m, 3, s, s)."""
-        mean, deviation = (np.array(values, dtype=np.float32) for values in (self.mean, self.deviation))
-        return np.ascontiguousarray(((pictures - mean) / deviation).transpose(0, 3, 1, 2))
+        inputs = np.empty((len(pictures), 3, *pictures.shape[1:3]), dtype=np.float32)
+        for colour, (mean, deviation) in enumerate(zip(self.mean, self.deviation, strict=True)):
+            inputs[:, colour] = pictures[..., colour]  # contiguous first: the arithmetic is five times as fast then
+            inputs[:, colour] -= np.float32(mean)
+            inputs[:, colour] /= np.float32(deviation)
+        return inputs
 
 
 LITE = Normalisation((127.0,) * 3, (128.0,) * 3, "(x - 127) / 128")
