@@ -71,12 +71,12 @@ class _Block(nn.Module):
 
     def forward(self, before: Tensor) -> Tensor:
         """Map maps (b, before, h, w) to (b, after, h / stride, w / stride)."""
-        x = before
+        x: Tensor = before
         if hasattr(self, "_expand_conv"):
             x = nn.functional.relu6(self._bn0(self._expand_conv(x)))
         x = nn.functional.relu6(self._bn1(self._depthwise_conv(_same(x, self._kernel, self._stride))))
         x = self._bn2(self._project_conv(x))
-        return x + before if self.adds else x
+        return before + x if self.adds else x
 
 
 def _conv(before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:

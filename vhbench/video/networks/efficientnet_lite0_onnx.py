@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from vhbench.video.networks.efficientnet_lite0 import DIM, EPSILON, SIZE, EfficientNetLite0, padding
+from vhbench.video.networks.efficientnet_lite0 import DIM, EPSILON, SIZE, padding
 
 OPSET, IR = 17, 8  # the oldest that has all of it
 
@@ -18,7 +18,9 @@ class _Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
-        self.constants = [numpy_helper.from_array(np.float32(value), name) for name, value in (("0", 0), ("6", 6))]
+        self.constants = [
+            numpy_helper.from_array(np.array(value, dtype=np.float32), name) for name, value in (("0", 0), ("6", 6))
+        ]
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add an operator; return the name of its output."""
@@ -43,11 +45,11 @@ class _Graph:
         return self.add("Clip", x, "0", "6") if relu else x
 
 
-def model(network: EfficientNetLite0, layer: str) -> bytes:
+def model(network: Any, layer: str) -> bytes:
     """Return an ONNX model: `pictures`, float32 (m, 3, 224, 224), to pooled features, float32 (m, 1280).
 
     Args:
-        network: in evaluation mode.
+        network: an `EfficientNetLite0` with its weights.
         layer: name of the output.
     """
     graph = _Graph()

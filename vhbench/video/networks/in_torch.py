@@ -40,7 +40,7 @@ class InTorch:
         self._module = filled(name, layer, weights).to(device)
         self.dim = _dim(name)
         self.weights = sha256_of(weights)
-        self.versions = {"torch": torch.__version__}
+        self.versions: dict[str, str] = {"torch": str(torch.__version__)}
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Compute the features of pictures; on a CPU with one thread, so that jobs share the cores."""

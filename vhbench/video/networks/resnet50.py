@@ -29,7 +29,7 @@ class ResNet50(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures, float32 (b, 3, 224, 224), to pooled features, float32 (b, 2048)."""
-        x = self.maxpool(self.bn1(self.conv1(pictures)).relu())
+        x: Tensor = self.maxpool(self.bn1(self.conv1(pictures)).relu())
         for number in range(1, len(STAGES) + 1):
             x = self.get_submodule(f"layer{number}")(x)
         return x.mean((2, 3))
@@ -54,4 +54,5 @@ class _Block(nn.Module):
         x = self.bn1(self.conv1(before)).relu()
         x = self.bn2(self.conv2(x)).relu()
         x = self.bn3(self.conv3(x))
-        return (x + (before if self.downsample is None else self.downsample(before))).relu()
+        kept: Tensor = before if self.downsample is None else self.downsample(before)
+        return (x + kept).relu()

@@ -36,7 +36,7 @@ class Vgg16(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures, float32 (b, 3, 224, 224), to the layer's values, float32 (b, 4096)."""
-        x = self.features(pictures).flatten(1)
-        for part in self.classifier[: self._parts]:
+        x: Tensor = self.features(pictures).flatten(1)
+        for part in list(self.classifier)[: self._parts]:
             x = part(x)
         return x
