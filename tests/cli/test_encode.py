@@ -184,11 +184,20 @@ def test_names_that_are_none(vhbench, results, data, tmp_path, names, what):
 def test_a_folder_of_other_codes_is_left_alone(vhbench, results, data, tmp_path):
     vhbench("encode", results["itq", 9].folder, data / DATABASE, "-o", tmp_path / "codes")
     refused = vhbench("encode", results["pcah", 9].folder, data / DATABASE, "-o", tmp_path / "codes")
-    assert refused.code == 2 and "holds other codes than those of this model" in refused.error
+    assert refused.code == 2 and "holds something else than codes of this model" in refused.error
     assert (
         vhbench("encode", results["itq", 9].folder, copied(data, tmp_path, STAMP), "-o", tmp_path / "codes").code == 0
     )
     assert len(open_gallery(tmp_path / "codes")) == 7
+
+
+def test_features_of_another_size_are_refused_and_nothing_is_written(vhbench, results, tmp_path):
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w") as file:
+        file["feats"] = np.ones((3, 9, 24), np.float32)
+    refused = vhbench("encode", results["small-net", 9].folder, path, "-o", tmp_path / "codes", "--plugin", SMALL_NET)
+    assert "was built for videos of 8 frames x 24 dimensions; these have 9 x 24" in refused.err
+    assert refused.code == 2 and not (tmp_path / "codes").exists()
 
 
 def test_a_method_that_is_not_here(vhbench, results, data, tmp_path):

@@ -19,6 +19,7 @@ from vhbench.runs.record import write_record
 from vhbench.runs.store import Store
 from vhbench.scoring.shards import merge_shards
 from vhbench.system.files import sha256_of
+from vhbench.system.sealed import write_sealed
 from vhbench.testing import make_protocol
 
 
@@ -143,6 +144,28 @@ def test_a_saved_method(tmp_path, payload, name, form):
     method = Registry().method(name).load()
     with pytest.raises(MethodError, match=r"holds no fitted \w+ that can be read"):
         method.load(path)
+
+
+@pytest.mark.parametrize("form", ["npz", "torch", "bare"])
+def test_a_kept_model(run_tiny, vhbench, tiny, fake_methods, out, tmp_path, payload, form):
+    run_tiny("fake", "--keep-model")
+    (weights,) = out.rglob("model.safetensors")
+    if form == "npz":
+        with weights.open("wb") as file:
+            np.savez(file, mean_=object_array(payload), directions_=object_array(payload))
+    elif form == "torch":
+        torch.save({"mean_": payload}, weights)
+    else:
+        weights.write_bytes(pickle.dumps(payload))
+    about = json.loads((weights.parent / "model.json").read_text())
+    about["files"][weights.name] = sha256_of(weights)
+    write_sealed(weights.parent / "model.json", about)
+    record = json.loads((weights.parent / "run.json").read_text())
+    record["files"] |= {path.name: sha256_of(path) for path in weights.parent.glob("model.*")}
+    write_record(weights.parent, record)
+    words = (weights.parent, tiny.parent / FEATURES, "-o", tmp_path / "codes", "--plugin", fake_methods)
+    refused = vhbench("encode", *words)
+    assert refused.code == 1 and f"{weights} is damaged (no safetensors file" in refused.error
 
 
 # features and labels

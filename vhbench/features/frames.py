@@ -16,6 +16,7 @@ from vhbench.errors import DataError
 from vhbench.features.cache import Checked, check
 from vhbench.features.headers import Header, read_header
 from vhbench.features.state import FileState
+from vhbench.videos import Frames
 
 LARGEST_READ = 2**22  # bytes at once; a block is several reads, which the READERS share
 READERS = 4  # threads: disks answer several requests faster, and copying from the page cache is work too
@@ -92,11 +93,11 @@ class SampledFrames:
         frames: which frames, in this order (int).
     """
 
-    def __init__(self, features: Features, frames: np.ndarray):
+    def __init__(self, features: Frames, frames: np.ndarray):
         self._features = features
         self._frames = frames
         self.dtype = features.dtype
-        self.shape: tuple[int, int, int] = (features.shape[0], len(frames), features.shape[2])
+        self.shape: tuple[int, ...] = (features.shape[0], len(frames), features.shape[2])
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the rows' chosen frames as a new array (len(rows), frames, dim); otherwise as `Features.read`."""

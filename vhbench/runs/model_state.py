@@ -59,7 +59,7 @@ def restore(method: Method, arrays: Mapping[str, np.ndarray], values: Mapping[st
     """
     from vhbench.training import NeuralMethod
 
-    own = {name: array for name, array in arrays.items() if not name.startswith(MODULE)} | values
+    own = {**{name: array for name, array in arrays.items() if not name.startswith(MODULE)}, **values}
     for name, value in own.items():
         if not LEARNT.fullmatch(name):
             raise ValueError(f"{name!r} is no name of an attribute that a method learns")

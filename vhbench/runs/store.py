@@ -255,7 +255,7 @@ class RunFolder:
         self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str], octets: Mapping[str, bytes]
     ) -> list[str]:
         """Write what stands beside the record, remove what another status left there, and return the names."""
-        contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()} | octets
+        contents = {**octets, **{name: text.encode(errors="backslashreplace") for name, text in texts.items()}}
         for name, content in arrays.items():
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **content)

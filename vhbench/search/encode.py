@@ -61,6 +61,7 @@ def encode_files(
     names = [stored_names(header.path, header.shape[0]) for header in headers]
     opened = open_headers(headers)
     videos = VideoSet(opened)
+    model.encode(videos.subset(np.arange(0)))  # refuses videos of another size before anything is written
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(videos), size):
@@ -95,7 +96,7 @@ def _check_folder(folder: Path, made_by: Mapping[str, Any]) -> None:
     sound = isinstance(about, dict) and about.get("schema") == SCHEMA
     if not sound or {name: about.get(name) for name in made_by} != made_by:
         raise UsageError(
-            f"{folder} holds other codes than those of this model ({folder / ABOUT}): choose another folder."
+            f"{folder} holds something else than codes of this model ({folder / ABOUT}): choose another folder."
         )
 
 

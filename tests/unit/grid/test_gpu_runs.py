@@ -2,13 +2,17 @@
 
 import json
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
-from vhbench import run
+from vhbench import load, run
 from vhbench.errors import UsageError
 from vhbench.features.placement import release
 from vhbench.methods.bl1 import BL1
+from vhbench.runs.store import Store
+from vhbench.runs.stored_codes import read_codes
 from vhbench.testing.simulated_gpu import simulated_gpus, unavailable
 
 if reason := unavailable():
@@ -152,3 +156,14 @@ def test_half_precision_of_the_features_is_asked_for_and_recorded(device, tiny, 
 def test_an_unknown_precision_suggests_the_nearest(tiny, out):
     with pytest.raises(UsageError, match=r"Unknown precision 'bf16\+hlf': did you mean 'bf16\+half'"):
         run("bl1", tiny, bits=8, precision="bf16+hlf", out=out)
+
+
+def test_a_model_of_a_gpu_encodes_on_a_cpu(tiny, out):
+    with simulated_gpus():
+        table = run("bl1", tiny, bits=8, epochs=1, device="cuda:0", out=out, keep_model=True)
+    model = load(table["folder"][0])
+    assert {parameter.device.type for parameter in model.fitted.module_.parameters()} == {"cpu"}
+    with h5py.File(tiny.parent / "tiny_train_feats.h5") as file:
+        codes = model.encode(file["feats"][:])
+    [record], _ = Store(out).records()
+    assert np.array_equal(codes, read_codes(record)["tiny/database"])
