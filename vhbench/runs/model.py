@@ -79,16 +79,16 @@ class Model:
     """
 
     method: str
-    fitted: Method
+    fitted: Method = field(repr=False)
     bits: int
     frames: int
     dim: int
     normalize: str = "none"
-    scaling: Scaling = field(default_factory=Scaling)
+    scaling: Scaling = field(default_factory=Scaling, repr=False)
     frames_kept: tuple[int, ...] = ()
     stamp: Stamp | None = None
     run: str | None = None
-    fingerprint: str = ""
+    fingerprint: str = field(default="", repr=False)
     stale: bool = False
 
     def encode(self, videos: VideoSet | np.ndarray) -> np.ndarray:
