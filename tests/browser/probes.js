@@ -78,7 +78,7 @@ function paperOf(element) {
 // WCAG 2.1: 4.5 between any text and what it stands on, 3 between lines and markers and the page.
 function faint() {
   const found = [];
-  for (const { parentElement: x } of textNodes(document.body, (y) => isSeen(y) && !y.closest("script, .anchor"))) {
+  for (const { parentElement: x } of textNodes(document.body, (y) => isSeen(y) && !y.closest("script"))) {
     const style = getComputedStyle(x);
     const ratio = contrastOf(colorOf(x.closest("svg") ? style.fill : style.color), paperOf(x));
     if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${x.tagName}.${x.getAttribute("class")} ${x.textContent.slice(0, 20)}`);

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.xdist_group("browser")  # one browser for all of them
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 WIDTHS = (360, 800, 1400, 2200)
+A4 = 718  # CSS pixels between margins of 1 cm
 LITERATURE = "map@20[den=k,ties=expected,self=keep]"
 
 PROBES = (Path(__file__).parent / "probes.js").read_text(encoding="utf-8")
@@ -89,6 +90,9 @@ def test_the_page_of_the_reference_results_fits_every_width(open_page, tmp_path)
                 page.open(view, scheme=scheme, width=width)
                 check_looks(page, width, scheme)
         assert len(columns(page, "#pr-rank")) == panels[width]
+    page.open(media="print", width=A4)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert probe(page, "overlaps") == [] and page.run("return document.documentElement.scrollWidth") <= A4
 
 
 def test_the_keyboard_alone_reaches_everything(page):
@@ -120,16 +124,18 @@ def test_the_keyboard_alone_reaches_everything(page):
 
 
 def test_it_prints_without_its_controls_on_white(page):
-    page.open(media="print", scheme="dark", width=794)
+    page.open(media="print", scheme="dark", width=A4)
+    page.run("dispatchEvent(new Event('beforeprint'))")
     hidden = ["#side", "#index", "#pair", "#across"]
     assert [page.style(selector, "display") for selector in hidden] == ["none"] * len(hidden)
     assert page.one("#shown").text == f"Shown: made; literature convention; {LITERATURE}"
     assert page.style("body", "color") == "rgb(26, 29, 33)"
     assert page.one("#curves .legend").is_displayed() and probe(page, "overlaps") == []
     assert probe(page, "faint") == [] and probe(page, "paper") == [255, 255, 255]
-    assert page.run("return document.querySelector('#results .scroll').scrollWidth") <= 794
+    assert page.run("return document.documentElement.scrollWidth") <= A4, "all tables fit the paper"
     printed = base64.b64decode(page.browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", printed)) > 3
+    page.run("dispatchEvent(new Event('afterprint'))")
 
 
 def test_no_request_leaves_the_page(page):

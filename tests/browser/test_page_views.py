@@ -173,6 +173,22 @@ def test_bad_cells_of_the_audit_are_marked_and_explained(page):
     )
 
 
+def test_codes_and_cost_say_what_the_records_say(page, folder):
+    (run,) = records(folder, "lsh", 32)
+    audit, timing = run.data["audit"]["made"], run.data["timing"]
+    for table, names, found in (
+        ("codes", ("balance_mean", "balance_worst", "dead_bits", "duplicate_bits", "correlation_mean",
+                   "correlation_max", "distinct_codes", "collisions", "largest_bucket"), audit),
+        ("cost", ("fit_s", "encode_s", "videos_per_s"), timing),
+    ):  # fmt: skip
+        rows = page.run("return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map("
+                        "(row) => [...row.children].map((cell) => cell.textContent))", f"#table-{table}")  # fmt: skip
+        (own,) = (row for row in rows if row[0].strip().startswith("lsh") and row[1] == "32")
+        start = 2 if table == "codes" else 3
+        said = [float(cell.replace(",", "")) for cell in own[start : start + len(names)]]
+        assert said == pytest.approx([found[name] for name in names], abs=5e-4), table
+
+
 def test_losses_are_on_a_log_axis_with_their_stages_marked(page):
     mark = page.run("""const chart = document.querySelector('#losses svg');
       const [x, y] = [chart.querySelector('.stage').getBoundingClientRect(), chart.querySelector('.mark path.line')];

@@ -4,7 +4,7 @@ let drawnWidth = 0;
 
 function drawSections() {
   const set = currentSet();
-  drawnWidth = document.querySelector("main").clientWidth;
+  drawnWidth = sectionWidth();
   hideTip();
   if (set && !metricNames().includes(state.metric)) state.metric = usualMetric();
   document.getElementById("shown").textContent = set
@@ -97,10 +97,16 @@ function watchSections() {
 function watchWidth() {
   const main = document.querySelector("main");
   let timer = 0;
+  const print = (now) => {
+    printing = now;
+    drawSections();
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   new ResizeObserver(() => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (Math.abs(main.clientWidth - drawnWidth) >= 4 && !matchMedia("print").matches) drawSections();
+      if (Math.abs(sectionWidth() - drawnWidth) >= 4 && !matchMedia("print").matches) drawSections();
     }, 120);
   }).observe(main);
 }

@@ -22,7 +22,7 @@ function drawClasses() {
     }))
     .map((row) => ({ ...row, difference: missing(row.a) || missing(row.b) ? null : row.a - row.b }));
   const axis = scoreRange(rows.flatMap((row) => [row.a, row.b]));
-  const width = Math.max(140, Math.min(560, document.querySelector("main").clientWidth - 440));
+  const width = Math.max(140, Math.min(560, sectionWidth() - 440));
   put(
     "classes",
     table(

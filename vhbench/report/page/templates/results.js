@@ -178,7 +178,7 @@ function baseOf(rows, place) {
 function plotWidth(rows, columns) {
   const names = Math.max(60, ...rows.map((row) => textWidth(`${shortName(row)} † §`, 13))) + 56;
   const number = textWidth(state.beside === "ci" ? "0.000! [0.000, 0.000]" : "0.000! ±0.000", 13) + 42;
-  const room = document.querySelector("main").clientWidth - names - textWidth("seeds ↕", 13) - 24;
+  const room = sectionWidth() - names - textWidth("seeds ↕", 13) - 24;
   const width = Math.min(260, Math.floor(room / columns - number));
   return width >= 44 ? width : 0;
 }

@@ -100,10 +100,16 @@ function spread(labels, gap, low, high) {
   });
 }
 
+const PRINTED = 680; // CSS pixels of a page of paper, with margins
+let printing = false;
+
+// How wide a section is, in CSS pixels.
+const sectionWidth = () => (printing ? PRINTED : document.querySelector("main").clientWidth);
+
 // How many panels stand side by side, and how wide each is.
 function panelSizes(count, least = 240, most = 6) {
   const gap = 20;
-  const room = document.querySelector("main").clientWidth;
+  const room = sectionWidth();
   const fit = Math.max(1, Math.min(most, Math.floor((room + gap) / (least + gap))));
   const columns = Math.ceil(count / Math.ceil(count / fit)) || 1; // rows of about the same length
   return { columns, width: Math.floor((room - gap * (columns - 1)) / columns) };

@@ -88,11 +88,14 @@ function lossPanel(own, lookOf) {
       name: `${run.series.label}, ${run.series.bits} bits, seed ${run.seed}`,
       text: `${run.series.bits} bits, seed ${run.seed}`,
       look: lookOf(run.series.bits),
-      points: run.epoch.map((epoch, at) => ({
-        x: epoch,
-        y: run.terms[state.term][at],
-        text: `epoch ${epoch}: ${state.term} ${rounded(run.terms[state.term][at])}`,
-      })),
+      points: run.epoch.flatMap((epoch, at) => [
+        ...(run.stages.includes(epoch) ? [{ x: epoch - 0.5, y: null }] : []), // another loss: no line leads to it
+        {
+          x: epoch,
+          y: run.terms[state.term][at],
+          text: `epoch ${epoch}: ${state.term} ${rounded(run.terms[state.term][at])}`,
+        },
+      ]),
     }))
     .filter((line) => line.points.some((point) => !missing(point.y)));
   const values = lines.flatMap((line) => line.points.map((point) => point.y)).filter((y) => !missing(y));
