@@ -67,7 +67,7 @@ function bitsChart(shown, lengths, width) {
     { label: pretty(state.metric), ...scoreRange(lines.flatMap((line) => line.points.flatMap(reach))) },
     lines,
     width,
-    { names: true, references, whiskers: true, ratio: 0.4 },
+    { names: true, references, whiskers: true, ratio: width < 560 ? 0.72 : 0.4 },
   );
 }
 
