@@ -433,7 +433,8 @@ def test_all_figures_are_drawn_at_the_width_of_a_column(vhbench, run_tiny, out, 
         text = (tmp_path / f"{name}.svg").read_text()
         assert 'width="237.6pt"' in text and "ITQ" in text
         with (tmp_path / f"{name}.csv").open() as file:
-            assert {row["label"] for row in csv.DictReader(file)} >= {"lsh"}
+            rows = list(csv.DictReader(file))
+        assert {row[name] for row in rows for name in ("label", "against") if name in row} >= {"itq", "lsh"}
     refused = vhbench("compare", "--out", out, "--highlight", "itk", "--map", tmp_path / "map.svg")
     assert refused.code == 2 and "Unknown method or row to highlight 'itk'" in refused.err
 

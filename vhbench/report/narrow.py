@@ -20,7 +20,8 @@ def column_groups(table: RowTable, fits: Callable[[RowTable], bool]) -> list[Row
     if fits(table):
         return [table]
     remarks = [f"{line.label}: {line.remark}" for line in table.lines if line.remark]
-    bare = replace(table, notes=(), remarks=False)
+    columns = tuple(("", heading) for heading in table.headings)  # a part may hold one metric of several
+    bare = replace(table, columns=columns, notes=(), remarks=False)
     groups, start = [], 0
     while start < len(table.columns):
         ends = range(len(table.columns), start, -1)

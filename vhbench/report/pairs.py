@@ -76,6 +76,6 @@ def _cell(test: Comparison | None, *, above: bool, form: Form) -> TableCell:
     if test is None:
         return TableCell()
     if above:
-        return TableCell(f"{test.p:.3f}")
+        return TableCell(f"{test.p:.2g}")
     superscript = "" if not test.significant else BETTER if test.difference > 0 else WORSE
     return TableCell(form.number(test.difference, "+"), superscript=superscript)

@@ -134,8 +134,8 @@ def test_pairs_are_a_matrix_in_tables_and_a_line_a_pair_elsewhere():
     body = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     assert body[0] == ["#", "method", "seeds", "a", "b", "c"]
     assert body[2:] == [
-        ["a", "a", "2", "", "0.012", "0.700"],
-        ["b", "b", "2", "-0.200⁻", "", "0.020"],
+        ["a", "a", "2", "", "0.012", "0.7"],
+        ["b", "b", "2", "-0.200⁻", "", "0.02"],
         ["c", "c", "2", "-0.010", "+0.190⁺", ""],
     ]
     lines = json.loads(render_rows(rows, "json", pairs=True))
@@ -161,6 +161,16 @@ def test_no_number_is_broken_however_narrow_the_terminal(width, label):
         assert f"{0.5 + bits / 1000:.3f} ± 0.020" in narrow if width > 24 else True
     if width == 200:
         assert whole == narrow
+
+
+def test_parts_of_a_table_still_say_which_metric_they_hold():
+    five = METRIC.replace("20", "5")
+    rows = [row("itq", 0.5, bits=bits, metric=metric) for metric in (METRIC, five) for bits in (16, 32, 64)]
+    text = render_rows(rows, "table", width=60)
+    headings = [line for line in text.splitlines() if line.startswith("method")]
+    assert len(headings) > 1 and re.findall(r"map@(\d+), (\d+) bits", " ".join(headings)) == [
+        (k, str(bits)) for k in ("20", "5") for bits in (16, 32, 64)
+    ]
 
 
 @pytest.mark.parametrize(("lengths", "environment", "tabulars"), [(1, "table", 1), (4, "table*", 1), (12, "table*", 2)])

@@ -220,7 +220,7 @@ def test_wins_pool_the_code_lengths_of_a_query_before_they_test(write, values, o
     [
         ({"methods": ("itq",)}, "--wins compares methods, and there is only itq on toy"),
         ({}, "--wins needs a code length that all methods have on toy"),
-        ({"bits": (16,), "metrics": ("mrr",)}, "mrr.* is not recorded so: choose a map"),
+        ({"bits": (16,), "metrics": ("mrr",)}, "mrr.* is not recorded so: take a map"),
     ],
 )
 def test_wins_that_make_no_sense_are_refused(write, out, choice, words):

@@ -60,7 +60,7 @@ def line(axis: Axes, series: Series, x: pd.Series, y: pd.Series, sd: pd.Series |
     width, size = (1.1, 3.0) if series.bold else (0.6, 2.2)
     order = 3 if series.bold else 2 if not series.reference else 1.5
     options: dict[str, Any] = {"label": series.name, "linewidth": width, "markersize": size, "markevery": every}
-    options |= {"markeredgewidth": 0.4, "zorder": order, "gid": series.label, **series.style}
+    options |= {"markeredgewidth": 0.4, "zorder": order, **series.style}
     if series.bold and sd is not None and sd.notna().any():
         axis.errorbar(x, y, yerr=sd, elinewidth=0.5, capsize=1.2, capthick=0.5, **options)
     else:

@@ -104,7 +104,7 @@ def _matrix(
         significant = pair.p <= ALPHA
         fill = FILLED if significant else "none"
         axis.add_patch(Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="#B0B0B0", linewidth=0.3))
-        text = f"{100 * pair.difference:.0f}" + (f"\n{pair.p:.3f}" if with_p else "")
+        text = f"{100 * pair.difference:.0f}" + (f"\n{pair.p:.2g}" if with_p else "")
         color = "black" if significant else "#606060"
         axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=SMALL, color=color, linespacing=1.1)
     values = dict(zip(part["against"], part["value_against"], strict=True))
