@@ -111,7 +111,10 @@ def distance_counts(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
                     raise StoreError(
                         f"{record.folder / CURVES} has no distances: `vhbench rescore` adds them from the stored codes."
                     )
-            counts = {name: np.sum([column[name] for column in columns], axis=0) for name in ("relevant", "others")}
+            counts = {
+                name: np.array([column[name] for column in columns], dtype=np.int64).sum(axis=0)
+                for name in ("relevant", "others")
+            }
             distance = np.asarray(columns[0]["radius"], dtype=int)
             parts.append(pd.DataFrame({**_facts(group, split, own), "distance": distance, **counts}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -60,8 +60,10 @@ def render_rows(
             return json.dumps(lines, indent=1, allow_nan=False)
         return _csv(PAIR_COLUMNS, lines) if pairs else _csv(COLUMNS, [_cells(row) for row in rows])
     laid_out = pair_tables(rows, written) if pairs else tables(rows, written)
-    writer = {"table": partial(_terminal, width=width), "md": _markdown, "latex": latex}[form]
-    return "\n\n".join(map(writer, laid_out))
+    writers: dict[str, Callable[[RowTable], str]] = {
+        "table": partial(_terminal, width=width), "md": _markdown, "latex": latex
+    }  # fmt: skip
+    return "\n\n".join(map(writers[form], laid_out))
 
 
 def _terminal(table: RowTable, width: int | None = None) -> str:

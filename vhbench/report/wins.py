@@ -65,8 +65,7 @@ def _pairs(table: Sequence[Row], groups: dict[tuple[str, str, int], Group]) -> p
         raise UsageError(f"--wins needs a code length that all methods have {where}: choose with --method or --bits.")
     columns = []
     for label in labels:
-        values = [_values(cells[label, bits], groups) for bits in lengths]
-        columns.append(np.mean(values, axis=0))
+        columns.append(np.mean([_values(cells[label, bits], groups) for bits in lengths], axis=0))
     values = np.column_stack(columns)
     values = values[~np.isnan(values).any(axis=1)]
     means = values.mean(axis=0)

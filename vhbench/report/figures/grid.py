@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 ACROSS = {"column": 2, "page": 4}  # panels beside each other, at most
 HEIGHT = 1.3  # inches of a panel with its title and axis
@@ -67,9 +68,10 @@ def line(axis: Axes, series: Series, x: pd.Series, y: pd.Series, sd: pd.Series |
         axis.plot(x, y, **options)
 
 
-def limits(values: Sequence[float] | np.ndarray, references: Sequence[float] = ()) -> tuple[float, float]:
+def limits(values: ArrayLike, references: ArrayLike = ()) -> tuple[float, float]:
     """Return the ends of an axis that fits its values, without being stretched by a lone one or by references."""
-    known = np.sort(np.asarray(values, dtype=float)[np.isfinite(np.asarray(values, dtype=float))])
+    given = np.asarray(values, dtype=float)
+    known = np.sort(given[np.isfinite(given)])
     if not len(known):
         return 0.0, 1.0
     low, high = float(known[0]), float(known[-1])
@@ -80,7 +82,7 @@ def limits(values: Sequence[float] | np.ndarray, references: Sequence[float] = (
             float(known[-2]) if known[-1] - known[-2] > lone else high,
         )
     room = ROOM * (high - low)
-    near = [x for x in references if low - room <= x <= high + room]
+    near = [x for x in np.asarray(references, dtype=float).tolist() if low - room <= x <= high + room]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     return low - pad, high + pad

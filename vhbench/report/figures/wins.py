@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vhbench.report.figures import grid
 from vhbench.report.figures.look import SMALL, USUAL_LOOK, Look, Series, series_of, with_look
@@ -51,7 +51,7 @@ def draw_wins(pairs: pd.DataFrame, path: Path, look: Look = USUAL_LOOK) -> list[
     cell = min(LARGEST, (look.inches - names - 0.05) / (most - 1))
     line = min(cell, HIGHEST)
     heights = [line * (len(_order(part)) - 1) + above + HEADING for _, part in splits]
-    figure = Figure(layout="none", figsize=(look.inches, sum(heights)))
+    figure = Figure(figsize=(look.inches, sum(heights)))
     top = sum(heights)
     for (name, part), height in zip(splits, heights, strict=True):
         labels = _order(part)
@@ -99,12 +99,13 @@ def _matrix(
     axis.set_axis_off()
     axis.set_xlim(1 - room[0], len(order))
     axis.set_ylim(len(order) - 1, -room[1])
-    for pair in part.itertuples():
-        x, y = place[pair.against], place[pair.label]
-        significant = pair.p <= ALPHA
+    columns = (part["label"], part["against"], part["difference"].astype(float), part["p"].astype(float))
+    for label, against, difference, p in zip(*columns, strict=True):
+        x, y = place[against], place[label]
+        significant = p <= ALPHA
         fill = FILLED if significant else "none"
         axis.add_patch(Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="#B0B0B0", linewidth=0.3))
-        text = f"{100 * pair.difference:.0f}" + (f"\n{pair.p:.2g}" if with_p else "")
+        text = f"{100 * difference:.0f}" + (f"\n{p:.2g}" if with_p else "")
         color = "black" if significant else "#606060"
         axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=SMALL, color=color, linespacing=1.1)
     values = dict(zip(part["against"], part["value_against"], strict=True))
@@ -112,7 +113,7 @@ def _matrix(
     for number, one in enumerate(order):
         color = one.style["color"] if look.highlight and one.bold else "black"
         value = f"{100 * values[one.label]:.1f}" if look.percent else f"{values[one.label]:.3f}"
-        options = {"fontsize": SMALL, "color": color}
+        options: dict[str, Any] = {"fontsize": SMALL, "color": color}
         if number < len(order) - 1:
             axis.text(number + 0.9, number + 0.5, f"{one.name} {value}", ha="right", va="center", **options)
         if number:

@@ -138,16 +138,15 @@ def _legend(figure: Figure, series: Sequence[Series], note: str) -> Any:
     size = figure.get_size_inches() * POINTS
     spare = next((axis for axis in figure.axes if not axis.axison), None)
     if spare is not None:
-        grid = spare.get_gridspec()  # type: ignore[union-attr]
-        room = (0.97 * size[0] / grid.ncols, 0.9 * POINTS * HEIGHT)
+        room = (0.97 * size[0] / spare.get_subplotspec().get_gridspec().ncols, 0.9 * POINTS * HEIGHT)  # type: ignore[union-attr]
         columns, height = _columns(series, note, room[0])
         if columns and height <= room[1]:
-            legend = spare.legend(**_options(series, note, room[0], columns), loc="center")
+            legend = spare.legend(loc="center", **_options(series, note, room[0], columns))
             legend.set_in_layout(False)
             return legend
     columns, height = _columns(series, note, size[0] - 6)
     figure.set_size_inches(size[0] / POINTS, (size[1] + height) / POINTS)
-    return figure.legend(**_options(series, note, size[0] - 6, max(1, columns)), loc="outside lower center")
+    return figure.legend(loc="outside lower center", **_options(series, note, size[0] - 6, max(1, columns)))
 
 
 def legend_of_patches(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], note: str) -> None:
@@ -172,9 +171,13 @@ def legend_of_patches(figure: Figure, entries: Sequence[tuple[str, dict[str, Any
         for axis in figure.axes:
             box = axis.get_position()
             axis.set_position((box.x0, 1 - (1 - box.y0) / grown, box.width, box.height / grown))
-    options = {**_options([], note, width - 6, columns), "handles": handles, "labels": [name for name, _ in entries]}
+    options: dict[str, Any] = {
+        **_options([], note, width - 6, columns),
+        "handles": handles,
+        "labels": [name for name, _ in entries],
+    }
     where = "lower center" if figure.get_layout_engine() is None else "outside lower center"
-    figure.legend(**options, loc=where)
+    figure.legend(loc=where, **options)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
