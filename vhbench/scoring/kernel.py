@@ -68,7 +68,7 @@ def vectors(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, ki
 
 
 @intrinsic
-def _distance(typingctx: Any, a: Any, b: Any) -> Any:
+def distance(typingctx: Any, a: Any, b: Any) -> Any:
     """Count the bits in which two words differ; stays in the words' own width, so that loops over it vectorise."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -142,10 +142,10 @@ def _fill_distances(query: np.ndarray, codes: np.ndarray, start: int, stop: int,
         column = codes[w, start:stop]
         if w == 0:
             for j in range(size):
-                out[j] = _distance(word, column[j])
+                out[j] = distance(word, column[j])
         else:
             for j in range(size):
-                out[j] += _distance(word, column[j])
+                out[j] += distance(word, column[j])
     out[size:] = filler
 
 
@@ -154,7 +154,7 @@ def hamming(a: np.ndarray, b: np.ndarray) -> int:
     """Return the Hamming distance of two packed codes, uint64 of shape (words,)."""
     d = 0
     for w in range(len(a)):
-        d += _distance(a[w], b[w])
+        d += distance(a[w], b[w])
     return d
 
 
