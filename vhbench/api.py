@@ -373,6 +373,8 @@ def export(
     output: Path | str,
     *,
     protocol: str | os.PathLike[str] | None = None,
+    bit_order: str = "little",
+    as_csv: bool = False,
     data: Path | str | None = None,
     out: Path | str = "results",
 ) -> pd.DataFrame:
@@ -382,15 +384,18 @@ def export(
         run: the run's folder, or the start of its id.
         output: where the files go.
         protocol: the run's protocol where only its manifest tells: the manifest's path.
+        bit_order: of the bits in a byte, "little" or "big".
+        as_csv: write tables of bits too, as pgvector and duckdb read them.
         data: folder of the feature files; `$VHBENCH_DATA` by default.
         out: results folder.
 
     Returns:
-        A row a file: path, split, role, content ("codes", "index", "labels", "names" or "about") and videos. Labels
-        are missing where the data are not found, the index where faiss is not installed: the log says so.
+        A row a file: path, split, role, content ("codes", "index", "bits", "labels", "names", "rows" or "about") and
+        videos. Labels are missing where the data are not found, the index where faiss is not installed: the log says
+        so.
 
     Raises:
-        UsageError: no run, or several, are meant.
+        UsageError: no run, or several, are meant; there is no such order of bits; the folder holds another export.
         StoreError: the codes are missing or damaged, or the files cannot be written.
     """
     import pandas as pd
@@ -399,7 +404,10 @@ def export(
 
     record = find_run(os.fspath(run), Store(out))
     name = None if protocol is None else os.fspath(protocol)
-    files = export_run(record, user_path(output), Registry(), protocol=name, data=_data_folder(data), say=log.warning)
+    files = export_run(
+        record, user_path(output), Registry(), protocol=name, data=_data_folder(data), order=bit_order, as_csv=as_csv,
+        say=log.warning,
+    )  # fmt: skip
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
 
 

@@ -15,6 +15,7 @@ import scipy.io
 
 import vhbench as package
 from vhbench.codes import unpack
+from vhbench.errors import UsageError
 from vhbench.runs import export as exporting
 from vhbench.runs.store import Store
 from vhbench.testing import make_protocol
@@ -53,10 +54,38 @@ def test_bits_stand_in_the_bytes_where_the_documentation_says(vhbench, record, o
         assert not (octets[:, 1] >> 4).any()
 
 
+def test_the_big_order_of_bits_is_that_of_numpy_by_default(vhbench, record, out, tmp_path):
+    words = ("export", record.folder, "-o", tmp_path / "codes", "--out", out)
+    assert vhbench(*words, "--bit-order", "big").code == 0
+    for role in ("query", "database"):
+        assert np.array_equal(
+            np.load(tmp_path / "codes" / "tiny" / f"{role}.npy"), np.packbits(codes_of(record, role), axis=1)
+        )
+    about = json.loads((tmp_path / "codes" / "about.json").read_text())
+    assert about["order"] == "big" and "bit 7 - j % 8" in about["bit_order"]
+    again = vhbench(*words)
+    assert again.code == 2 and "export with --bit-order big: choose another folder" in again.error
+
+
+def test_the_table_of_bits_has_the_first_bit_first(vhbench, record, out, tmp_path):
+    vhbench("export", record.folder, "-o", tmp_path / "codes", "--out", out, "--csv", "--bit-order", "big")
+    for role in ("query", "database"):
+        lines = (tmp_path / "codes" / "tiny" / f"{role}-bits.csv").read_text().splitlines()
+        codes = codes_of(record, role)
+        texts = [f"{row},{''.join('1' if bit else '0' for bit in code)}" for row, code in enumerate(codes)]
+        assert lines == ["id,code", *texts]
+
+
+def test_an_order_of_bits_that_does_not_exist_is_refused(made, record, out, tmp_path):
+    with pytest.raises(UsageError, match="Unknown order of bits 'middle'"):
+        package.export(record.folder, tmp_path / "codes", bit_order="middle", out=out)
+
+
 def test_faiss_searches_the_index_as_vhbench_ranks(vhbench, record, out, tmp_path):
     faiss = pytest.importorskip("faiss")
     vhbench("export", record.folder, "-o", tmp_path / "codes", "--out", out)
     index = faiss.read_index_binary(str(tmp_path / "codes" / "tiny" / "database.faiss"))
+    assert isinstance(index, faiss.IndexBinaryIDMap)
     distances, rows = index.search(np.load(tmp_path / "codes" / "tiny" / "query.npy"), 40)
     query, database = codes_of(record, "query"), codes_of(record, "database")
     expected = (query[:, None] != database).sum(axis=2)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from vhbench.errors import UsageError, VhbenchError
+from vhbench.errors import UsageError, VhbenchError, unknown
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Relevance, Split
+from vhbench.runs.foreign import BIT_ORDERS, faiss_index, import_faiss, in_order, write_bits
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import Store
@@ -24,7 +25,6 @@ from vhbench.system.text import csv_cell
 from vhbench.version import __version__
 
 ABOUT = "about.json"
-BIT_ORDER = "bit j of a code is bit j % 8 (1 << j % 8) of byte j // 8; unused high bits of the last byte are 0"
 PREFIX = re.compile(r"[0-9a-f]{4,64}")
 SHOWN = 5  # runs named where a prefix fits several
 
@@ -37,7 +37,7 @@ class Exported:
         path: the file.
         split: the split's name; empty for `about.json`.
         role: "query" or "database"; empty for `about.json`.
-        content: "codes", "index", "labels", "names", "rows" or "about".
+        content: "codes", "index", "bits", "labels", "names", "rows" or "about".
         videos: how many it has; None for `about.json`.
     """
 
@@ -81,15 +81,17 @@ def export_run(
     *,
     protocol: str | None = None,
     data: Path | None = None,
+    order: str = "little",
+    as_csv: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Exported]:
     """Write a run's codes, and their labels where the data are found.
 
-    `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)), bits in the order of BIT_ORDER,
-    which faiss takes as it is. `<split>/database.faiss`: an `IndexBinaryFlat` of the database's codes.
-    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels. `<split>/self-index.npy`, where queries sit in the
-    database: int64 (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the
-    order of bits.
+    `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)). `<split>/database.faiss`: the
+    database's codes as an `IndexBinaryIDMap` of faiss; ids are rows. `<split>/<role>-bits.csv`: id and code of each
+    video, the code's bits in order as 0 and 1. `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels.
+    `<split>/self-index.npy`, where queries sit in the database: int64 (queries,), the database row that is the query,
+    -1 for none. `about.json`: which run it was, and the order of bits.
 
     Args:
         record: a finished run.
@@ -97,23 +99,33 @@ def export_run(
         registry: finds the protocol.
         protocol: its name, or the path of its manifest; by default the record's name.
         data: the data folder.
+        order: the order of bits in a byte of `.npy` files and of the index, a key of BIT_ORDERS.
+        as_csv: write `<role>-bits.csv` too.
         say: hears what is left out, and why.
 
     Raises:
-        UsageError: the folder holds the export of another run.
+        UsageError: the folder holds the export of another run, or one with another order of bits; there is no such
+            order.
         StoreError: the codes are missing or damaged, or the files cannot be written.
     """
-    _check_folder(folder, record)
+    if order not in BIT_ORDERS:
+        raise unknown("order of bits", order, BIT_ORDERS)
+    _check_folder(folder, record, order)
     codes = {name: np.packbits(array, axis=1, bitorder="little") for name, array in read_codes(record).items()}
     splits = _splits(record, registry, protocol, data, say)
     check_counts(record, codes, [*splits.values()])
-    faiss = _faiss(say)
+    faiss = import_faiss(say)
     written = []
     for name, array in codes.items():
         split, _, role = name.rpartition("/")
-        contents = {f"{role}.npy": ("codes", _npy(array))}
+        ordered = in_order(array, order)
+        contents = {f"{role}.npy": ("codes", _npy(ordered))}
         if role == "database" and faiss:
-            contents["database.faiss"] = ("index", _index(faiss, array))
+            contents["database.faiss"] = ("index", faiss_index(faiss, ordered))
+        if as_csv:
+            buffer = io.BytesIO()
+            write_bits(buffer, array, record.spec["bits"])
+            contents[f"{role}-bits.csv"] = ("bits", buffer.getvalue())
         if split in splits:
             contents |= _labels(splits[split].relevance, role)
         for file, (content, octets) in contents.items():
@@ -121,12 +133,12 @@ def export_run(
             with atomic_write(path) as opened:
                 opened.write(octets)
             written.append(Exported(path, split, role, content, len(array)))
-    write_json(folder / ABOUT, _about(record))
+    write_json(folder / ABOUT, _about(record, order))
     return [*written, Exported(folder / ABOUT, "", "", "about", None)]
 
 
-def _check_folder(folder: Path, record: Record) -> None:
-    """Raise UsageError where another run was exported: its labels could stay beside these codes."""
+def _check_folder(folder: Path, record: Record, order: str) -> None:
+    """Raise UsageError where another run was exported, or otherwise: some of its files could stay beside these."""
     try:
         about = read_json(folder / ABOUT)
     except FileNotFoundError:
@@ -135,6 +147,9 @@ def _check_folder(folder: Path, record: Record) -> None:
         about = None
     if not isinstance(about, dict) or about.get("run") != record.data["id"]:
         raise UsageError(f"{folder} holds the export of another run ({folder / ABOUT}): choose another folder.")
+    there = about.get("order", "little")
+    if there != order:
+        raise UsageError(f"{folder} holds this run's export with --bit-order {there}: choose another folder.")
 
 
 def _splits(
@@ -152,23 +167,6 @@ def _splits(
         say(f"labels are left out: {error}{advice}")
         return {}
     return {split.name: split for split in splits}
-
-
-def _faiss(say: Callable[[str], None]) -> Any:
-    """Return the module, or None and a word on how to get it."""
-    try:
-        import faiss
-    except ImportError:
-        say("the faiss index is left out: `pip install faiss-cpu` and run the same command again.")
-        return None
-    return faiss
-
-
-def _index(faiss: Any, codes: np.ndarray) -> bytes:
-    index = faiss.IndexBinaryFlat(8 * codes.shape[1])
-    index.add(codes)
-    octets: bytes = faiss.serialize_index_binary(index).tobytes()
-    return octets
 
 
 def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
@@ -191,13 +189,14 @@ def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
     return files
 
 
-def _about(record: Record) -> dict[str, Any]:
+def _about(record: Record, order: str) -> dict[str, Any]:
     bits = record.spec["bits"]
     return {
         "run": record.data["id"],
         **{name: record.spec[name] for name in ("protocol", "method", "params", "bits", "seed")},
         "bytes": -(-bits // 8),
-        "bit_order": BIT_ORDER,
+        "order": order,
+        "bit_order": BIT_ORDERS[order],
         "row": "row i of every file of a role is the same video, counted from 0; so is id i of the faiss index",
         "synthetic": record.data["synthetic"],
         "vhbench": __version__,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Shard:
 class CodeFiles:
     """Codes and labels as `.npy` files in one folder, as `vhbench export` writes them.
 
-    `query.npy` and `database.npy`: uint8 (videos, ceil(bits / 8)), bit j of a code in bit j % 8 of byte j // 8.
+    `query.npy` and `database.npy`: uint8 (videos, ceil(bits / 8)), bit j of a code in bit j % 8 of byte j // 8, or in
+    the other order of bits where `about.json` says "big".
     `query-labels.npy` and `database-labels.npy`: int (videos,) or multi-hot (videos, classes).
     `self-index.npy`, where queries sit in the database: int (queries,), the database row that is the query, -1: none.
 
@@ -83,7 +84,10 @@ class CodeFiles:
         if database.shape[1] != width:
             raise DataError(f"{self.folder}: query.npy has {width} bytes a code and database.npy {database.shape[1]}.")
         self.rows = len(database)
-        self.bits = bits or self._bits_of_export() or 8 * width
+        about = self._about()
+        self._order: Literal["big", "little"] = "big" if about.get("order") == "big" else "little"
+        told = about.get("bits")
+        self.bits = bits or (told if type(told) is int and told > 0 else 8 * width)
         if not 8 * (width - 1) < self.bits <= 8 * width:
             raise UsageError(f"Codes of {width} bytes have {8 * width - 7} to {8 * width} bits, not {self.bits}.")
         self._query_labels = np.asarray(self._open("query-labels.npy"))
@@ -108,7 +112,7 @@ class CodeFiles:
                 "each has a row at least."
             )
         start, stop = self.rows * (number - 1) // of, self.rows * number // of
-        query_codes = _unpack(self._query, self.bits, self.folder / "query.npy")
+        query_codes = self._unpack(self._query, "query.npy")
         digest, total = hashlib.sha256(), None
         for first, codes, labels in self._blocks(start, stop):
             _add_to(digest, codes, labels)
@@ -119,7 +123,7 @@ class CodeFiles:
             try:
                 counts = count_distances(
                     query_codes,
-                    _unpack(codes, self.bits, self.folder / "database.npy"),
+                    self._unpack(codes, "database.npy"),
                     self._query_labels,
                     labels,
                     self_index=self_index,
@@ -172,15 +176,23 @@ class CodeFiles:
             raise DataError(f"{path} is an .npz archive, not an .npy file.")
         return array
 
-    def _bits_of_export(self) -> int | None:
+    def _about(self) -> dict[str, Any]:
+        """Return what the export says of itself, here or in the folder above; {} where it says nothing."""
         for folder in (self.folder, self.folder.resolve().parent):
             try:
-                bits = read_json(folder / "about.json", links=True)["bits"]
-            except (OSError, ValueError, KeyError, TypeError):
+                about = read_json(folder / "about.json", links=True)
+            except (OSError, ValueError):
                 continue
-            if type(bits) is int:
-                return bits
-        return None
+            if isinstance(about, dict) and "bits" in about:
+                return about
+        return {}
+
+    def _unpack(self, packed: np.ndarray, name: str) -> np.ndarray:
+        """Return the codes, bool (videos, bits); bits beyond them must be 0."""
+        every = np.unpackbits(np.asarray(packed), axis=1, bitorder=self._order).view(bool)
+        if every[:, self.bits :].any():
+            raise DataError(f"{self.folder / name} has bits beyond the {self.bits} of a code: give the right --bits.")
+        return every[:, : self.bits]
 
 
 def save_shard(folder: Path | str, shard: Shard, counts: DistanceCounts) -> Path:
@@ -294,14 +306,6 @@ def _bytes_of(array: np.ndarray, path: Path) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 2 or 0 in array.shape:
         raise DataError(f"{path} must hold packed codes, uint8 (videos, bytes), not {array.dtype} {array.shape}.")
     return array
-
-
-def _unpack(packed: np.ndarray, bits: int, path: Path) -> np.ndarray:
-    """Return the codes, bool (videos, bits); bits beyond them must be 0."""
-    every = np.unpackbits(np.asarray(packed), axis=1, bitorder="little").view(bool)
-    if every[:, bits:].any():
-        raise DataError(f"{path} has bits beyond the {bits} of a code: give the right --bits.")
-    return every[:, :bits]
 
 
 def _add_to(digest: Any, *arrays: np.ndarray) -> None:

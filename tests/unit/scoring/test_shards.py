@@ -275,6 +275,15 @@ def test_files_of_another_form_are_named(files, name, array, words):
         CodeFiles(files, BITS).count()
 
 
+def test_codes_with_the_high_bit_first_are_counted_as_such(files, arrays):
+    whole = CodeFiles(files, BITS).count()[1]
+    for role, codes in (("query", arrays[0]), ("database", arrays[1])):
+        np.save(files / f"{role}.npy", np.packbits(codes, axis=1))
+    (files.parent / "about.json").write_text(json.dumps({"bits": BITS, "order": "big"}))
+    counts = CodeFiles(files).count()[1]
+    assert np.array_equal(counts.items, whole.items) and np.array_equal(counts.relevant, whole.relevant)
+
+
 @pytest.mark.parametrize("bits", [16, 25])
 def test_a_wrong_code_length_is_one_sentence(files, bits):
     with pytest.raises(UsageError, match="17 to 24 bits"):
