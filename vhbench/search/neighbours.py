@@ -13,10 +13,10 @@ import numpy as np
 from vhbench.scoring import kernel
 from vhbench.scoring.counts import in_threads
 
-BLOCK_ROWS = 2048
-PART_ROWS = 1 << 19  # what a thread looks through at a time
+BLOCK_ROWS = 512
+PART_ROWS = 1 << 20  # what a thread looks through at a time
 QUERIES = 64  # that go through a block together
-SPARE = 256  # room in the buffer beyond twice k
+SPARE = 16  # room in the buffer beyond twice k
 FAR = np.iinfo(np.int32).max  # distance of the places that a part with fewer than k rows leaves
 
 
