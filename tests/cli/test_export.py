@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ from vhbench.runs.store import Store
 from vhbench.testing import make_protocol
 
 BITS = 12  # not whole bytes
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,30 @@ def test_faiss_searches_the_index_as_vhbench_ranks(vhbench, record, out, tmp_pat
     expected = (query[:, None] != database).sum(axis=2)
     assert index.ntotal == 40 and np.array_equal(distances, np.sort(expected, axis=1))
     assert np.array_equal(np.take_along_axis(expected, rows, axis=1), distances), "row numbers are those of the codes"
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_every_recipe_of_the_documentation_finds_our_neighbours(
+    vhbench, record, out, tmp_path, child_environment, order
+):
+    text = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    recipes = dict(re.findall(r"^### (\w+)\n\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    assert [*recipes] == ["faiss", "usearch", "lancedb", "duckdb"]
+    if order == "big":
+        recipes.pop("lancedb")  # takes seconds to import, and has the bytes from where usearch has them
+    vhbench("export", record.folder, "-o", tmp_path / "codes", "--out", out, "--csv", "--bit-order", order)
+    folder = tmp_path / "codes" / "tiny"
+    script = "".join(f"{code}np.savez('{name}.npz', i=ids, d=distances)\n" for name, code in recipes.items())
+    words = [sys.executable, "-c", f"import numpy as np\n{script}"]
+    done = subprocess.run(words, cwd=folder, env=child_environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    query, database = codes_of(record, "query"), codes_of(record, "database")
+    every = (query[:, None] != database).sum(axis=2)
+    for name in recipes:
+        with np.load(folder / f"{name}.npz") as found:
+            assert np.array_equal(found["d"], np.sort(every, axis=1)[:, :10]), name
+            assert np.array_equal(np.take_along_axis(every, found["i"].astype(int), axis=1), found["d"]), name
+            assert all(len(set(row)) == 10 for row in found["i"].tolist()), name
 
 
 def test_scores_of_the_exported_files_are_those_of_the_record(vhbench, record, tiny, out, tmp_path):
