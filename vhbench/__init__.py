@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vhbench.api import reproduce as reproduce
     from vhbench.api import rescore as rescore
     from vhbench.api import run as run
+    from vhbench.api import search as search
     from vhbench.grid.fit import fit as fit
     from vhbench.method import Budget as Budget
     from vhbench.method import FitContext as FitContext
@@ -57,6 +58,7 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "reproduce": "vhbench.api",
     "rescore": "vhbench.api",
     "run": "vhbench.api",
+    "search": "vhbench.api",
 }
 __all__ = sorted(_HOME)
 

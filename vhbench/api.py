@@ -20,6 +20,7 @@ from vhbench.runs.store import Store
 from vhbench.system.files import user_path
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from vhbench.search.gallery import Gallery
@@ -498,6 +499,52 @@ def extract(
     rows = [(name, int(count), "") for name, count in zip(outcome.names, outcome.distinct, strict=True)]
     rows += [(name, 0, reason) for name, reason in outcome.reasons.items()]
     return pd.DataFrame(sorted(rows), columns=["name", "distinct", "reason"])
+
+
+def search(
+    folder: Path | str,
+    query: int | str | os.PathLike[str] | np.ndarray,
+    k: int = 10,
+    *,
+    key: str = "feats",
+    weights: Path | str | None = None,
+    network: Path | str | None = None,
+    device: str = "auto",
+    plugins: Sequence[Path | str] = (),
+) -> pd.DataFrame:
+    """Do what `vhbench search` does: find the videos whose codes differ from a query's in the fewest bits.
+
+    Args:
+        folder: a folder of codes, as `vhbench encode` or `vhbench index` writes it.
+        query: a row of the folder's codes, counted from 0, or the name of one; a feature file or a video; or codes,
+            bool (bits,) or (queries, bits).
+        k: how many neighbours a query.
+        key: name of the features' data set in HDF5 files.
+        weights: for a video: the weights of the network that its features come from, where they are a file.
+        network: for a video: that network, where it is an ONNX file.
+        device: "auto", "cpu" or "cuda:N".
+        plugins: Python files with further methods.
+
+    Returns:
+        A row a neighbour: query (its name), rank (from 1), row, id, name and distance in bits; of neighbours at one
+        distance, those of the first rows first. A row that is the query itself is left out.
+
+    Raises:
+        UsageError: there is no such row, name or file, k is out of range, or there is no model for what is no code.
+        DataError: the folder is no gallery or damaged; features or a video cannot be used.
+        StoreError: a file of the model is damaged.
+    """
+    import pandas as pd
+
+    from vhbench.search.answers import COLUMNS, find
+    from vhbench.search.gallery import open_gallery
+    from vhbench.search.queries import Encoding, read_queries
+
+    files = [user_path(path) if path else None for path in (weights, network)]
+    gallery = open_gallery(user_path(folder))
+    queries = read_queries(gallery, query, Encoding(key, device, plugins, *files, say=log.warning))
+    found = [neighbour.to_json() for answer in find(gallery, queries, operator.index(k)) for neighbour in answer]
+    return pd.DataFrame(found, columns=COLUMNS)
 
 
 def _data_folder(data: Path | str | None) -> Path | None:

@@ -27,6 +27,8 @@ COMMANDS = {
     "rescore": "Compute the metrics of finished runs anew from their codes.",
     "export": "Write a run's codes for other programs: .npy, faiss, labels.",
     "encode": "Encode other videos by a model that a run has kept.",
+    "index": "Check a folder of codes and put ids, names and a faiss index beside them.",
+    "search": "Print the videos whose codes are nearest to a query's, or write them on a page.",
     "score": "Score exported codes against a database too large for one machine's memory.",
     "status": "Say what is done, running, failed or stale.",
     "forget": "Remove a grid that nobody will finish from what status waits for.",

@@ -153,6 +153,11 @@ def open_gallery(folder: Path) -> Gallery:
     return Gallery(folder, about, found.codes, beside.get(NAMES), beside.get(IDS))
 
 
+def is_gallery(folder: Path) -> bool:
+    """Say whether a folder holds a gallery, be it a damaged one: the files that only galleries have."""
+    return (folder / ABOUT).is_file() and (folder / CODES).is_file()
+
+
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     try:
