@@ -75,7 +75,11 @@ def encode_files(
     about = {
         **made_by,
         "stamp": stamp.to_json() if stamp else None,
-        "features": {"files": [header.path.name for header in headers], "digest": opened.digest},
+        "features": {
+            "files": [header.path.name for header in headers],
+            "digest": opened.digest,
+            "dtype": opened.dtype.name,
+        },
     }
     known = [name for part in names if part is not None for name in part]
     if known and len(known) < len(videos):

@@ -14,6 +14,7 @@ import numpy as np
 from vhbench.codes import check_codes
 from vhbench.errors import UsageError
 from vhbench.features.headers import NPY_MAGIC, is_hdf5, magic
+from vhbench.features.stamp import check_alike, read_stamp
 from vhbench.search.gallery import Gallery
 from vhbench.search.rows import NUMBER, find_row, name_of
 from vhbench.system.environment import resolve_device
@@ -102,6 +103,7 @@ def _from_features(gallery: Gallery, path: Path, how: Encoding) -> Queries:
     from vhbench.search.encode import encode_files
 
     model = _model(gallery, path, how)
+    check_alike(gallery.stamp, read_stamp(path), (str(gallery.folder), str(path)))
     with tempfile.TemporaryDirectory() as folder:
         encoded = encode_files(model, [path], Path(folder), key=how.key, say=how.say)
         names = [name_of(encoded, row) or f"{path.name}, video {row}" for row in range(len(encoded))]
