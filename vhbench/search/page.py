@@ -98,11 +98,10 @@ def _section(
 def _item(neighbour: Neighbour, bits: int, thumbnails: Thumbnails) -> str:
     address = thumbnails.of_name(neighbour.name)
     picture = f'<img src="{address}" alt="">' if address else "no picture"
-    called = f"{_text(neighbour.name)}, " if neighbour.name is not None else ""
+    called = _text(neighbour.name) if neighbour.name is not None else f"row {neighbour.row}"
     return (
         f'<li><span class="picture">{picture}</span><span class="rank">{neighbour.rank}</span>'
-        f"{called}id {neighbour.id}"
-        f'<span class="distance">{neighbour.distance} of {bits} bits</span>'
+        f'{called}<span class="distance">{neighbour.distance} of {bits} bits, id {neighbour.id}</span>'
         f'<svg class="bar" width="100%" aria-hidden="true"><rect width="{100 * neighbour.distance / bits:.4g}%" '
         'height="100%"/></svg></li>'
     )

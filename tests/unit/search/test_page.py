@@ -75,10 +75,15 @@ def test_pictures_are_of_videos_below_the_folder_and_of_no_others(gallery, video
     assert "4 of 6 videos are not to be found" in page
 
 
-def test_a_link_out_of_the_folder_is_not_followed(gallery, videos, tmp_path):
+@pytest.mark.parametrize("name", ["../outside.mp4", "deep/../../outside.mp4", "{}/outside.mp4", "a\0.mp4", ""])
+def test_no_name_leads_out_of_the_folder(gallery, videos, tmp_path, name):
     folder, asked = videos
-    (folder / "missing.mp4").symlink_to(tmp_path / "outside.mp4")
-    assert Thumbnails(folder).of_name("missing.mp4") is None and asked == []
+    assert Thumbnails(folder).of_name(name.format(tmp_path)) is None and asked == []
+
+
+def test_a_link_in_the_folder_is_followed(gallery, videos, tmp_path):
+    (videos[0] / "missing.mp4").symlink_to(tmp_path / "outside.mp4")
+    assert Thumbnails(videos[0]).of_name("missing.mp4")
 
 
 def test_a_video_is_decoded_once_for_all_queries(gallery, videos):
