@@ -382,7 +382,7 @@ def export(
     """Do what `vhbench export` does and return what was written.
 
     Args:
-        run: the run's folder, or the start of its id.
+        run: the run's folder, or the start of its id; or a folder of codes, as `encode` writes it.
         output: where the files go.
         protocol: the run's protocol where only its manifest tells: the manifest's path.
         bit_order: of the bits in a byte, "little" or "big".
@@ -402,13 +402,15 @@ def export(
     import pandas as pd
 
     from vhbench.runs.export import export_run, find_run
+    from vhbench.search.export import export_gallery
+    from vhbench.search.gallery import is_gallery, open_gallery
 
-    record = find_run(os.fspath(run), Store(out))
-    name = None if protocol is None else os.fspath(protocol)
-    files = export_run(
-        record, user_path(output), Registry(), protocol=name, data=_data_folder(data), order=bit_order, as_csv=as_csv,
-        say=log.warning,
-    )  # fmt: skip
+    path, forms = user_path(output), {"order": bit_order, "as_csv": as_csv, "say": log.warning}
+    if is_gallery(user_path(run)):
+        files = export_gallery(open_gallery(user_path(run)), path, **forms)
+    else:
+        record, name = find_run(os.fspath(run), Store(out)), None if protocol is None else os.fspath(protocol)
+        files = export_run(record, path, Registry(), protocol=name, data=_data_folder(data), **forms)
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
 
 

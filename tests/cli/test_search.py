@@ -218,3 +218,20 @@ def test_index_makes_a_gallery_of_a_runs_database(vhbench, run_tiny, out, tmp_pa
     assert result.code == 2 and "Unknown split 'tniy': did you mean 'tiny'" in result.error
     result = vhbench("index", tmp_path / "codes", "-o", tmp_path / "other")
     assert result.code == 2 and "holds codes already" in result.error
+
+
+def test_a_gallery_is_exported_with_its_ids(vhbench, folder, bits, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    (tmp_path / "ids.txt").write_text("\n".join(str(1000 - row) for row in range(VIDEOS)))
+    assert vhbench("index", folder, "--ids", tmp_path / "ids.txt").code == 0
+    result = vhbench("export", folder, "-o", tmp_path / "out", "--csv", "--bit-order", "big")
+    names = ["database.npy", "database.faiss", "database-bits.csv", "about.json"]
+    assert [line.rpartition("/")[2] for line in result.out.splitlines()] == names
+    octets = np.load(tmp_path / "out" / "database.npy")
+    assert np.array_equal(octets, np.packbits(bits, axis=1))
+    index = faiss.read_index_binary(str(tmp_path / "out" / "database.faiss"))
+    assert index.search(octets[[7]], 1)[1].tolist() == [[993]]
+    line = (tmp_path / "out" / "database-bits.csv").read_text().splitlines()[8]
+    assert line == f"993,{''.join(map(str, bits[7].astype(int)))}"
+    result = vhbench("export", folder, "-o", tmp_path / "out")
+    assert result.code == 2 and "choose an empty folder" in result.error

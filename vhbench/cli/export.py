@@ -42,16 +42,25 @@ and pgvector.
 def command(
     run: str, output: Path, protocol: str | None, bit_order: str, as_csv: bool, data: Path | None, out: Path
 ) -> None:
-    """Write the codes of RUN (its folder, or the start of its id) for other programs, and print the files' names."""
-    from vhbench.runs.export import export_run, find_run
+    """Write codes for other programs, and print the files' names.
 
-    record = find_run(run, Store(out))
+    RUN is a run's folder, the start of its id, or a folder of codes that `vhbench encode` wrote; of that only the codes
+    are written, with its ids.
+    """
+    from vhbench.runs.export import export_run, find_run
+    from vhbench.search.export import export_gallery
+    from vhbench.search.gallery import is_gallery, open_gallery
+    from vhbench.system.files import user_path
 
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    files = export_run(
-        record, output, Registry(), protocol=protocol, data=data, order=bit_order, as_csv=as_csv, say=say
-    )
+    if is_gallery(user_path(run)):
+        files = export_gallery(open_gallery(user_path(run)), output, order=bit_order, as_csv=as_csv, say=say)
+    else:
+        record = find_run(run, Store(out))
+        files = export_run(
+            record, output, Registry(), protocol=protocol, data=data, order=bit_order, as_csv=as_csv, say=say
+        )
     for file in files:
         click.echo(file.path)
