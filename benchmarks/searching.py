@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def ours(gallery: Gallery, queries: np.ndarray, k: int) -> np.ndarray:
 def bound_seconds(gallery: Gallery, queries: int, bandwidth: float, rate: float) -> float:
     """Return the time that the memory or the processor takes at least."""
     words = -(-gallery.codes.shape[1] // 8)
-    return max(gallery.codes.nbytes / bandwidth, queries * len(gallery) * words / rate)
+    return float(max(gallery.codes.nbytes / bandwidth, queries * len(gallery) * words / rate))
 
 
 def peak_mb_of_ours(args: argparse.Namespace, folder: Path) -> float:
@@ -120,13 +121,12 @@ def main() -> None:
         print(machine.peak_mb())
         return
     machine.start(args, "numpy", "numba", "faiss-cpu")
+    faiss: Any = None
     try:
-        import faiss
-    except ImportError:
-        faiss = None
-        print(NO_FAISS, file=sys.stderr)
-    else:
+        faiss = import_module("faiss")
         faiss.omp_set_num_threads(args.threads)
+    except ImportError:
+        print(NO_FAISS, file=sys.stderr)
     import numpy as np
 
     from vhbench.benchmarks import bounds

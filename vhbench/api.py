@@ -405,12 +405,15 @@ def export(
     from vhbench.search.export import export_gallery
     from vhbench.search.gallery import is_gallery, open_gallery
 
-    path, forms = user_path(output), {"order": bit_order, "as_csv": as_csv, "say": log.warning}
+    path, say = user_path(output), log.warning
     if is_gallery(user_path(run)):
-        files = export_gallery(open_gallery(user_path(run)), path, **forms)
+        gallery = open_gallery(user_path(run))
+        files = export_gallery(gallery, path, order=bit_order, as_csv=as_csv, say=say)
     else:
         record, name = find_run(os.fspath(run), Store(out)), None if protocol is None else os.fspath(protocol)
-        files = export_run(record, path, Registry(), protocol=name, data=_data_folder(data), **forms)
+        files = export_run(
+            record, path, Registry(), protocol=name, data=_data_folder(data), order=bit_order, as_csv=as_csv, say=say
+        )
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
 
 
@@ -542,9 +545,9 @@ def search(
     from vhbench.search.gallery import open_gallery
     from vhbench.search.queries import Encoding, read_queries
 
-    files = [user_path(path) if path else None for path in (weights, network)]
+    weights, network = (user_path(path) if path else None for path in (weights, network))
     gallery = open_gallery(user_path(folder))
-    queries = read_queries(gallery, query, Encoding(key, device, plugins, *files, say=log.warning))
+    queries = read_queries(gallery, query, Encoding(key, device, plugins, weights, network, log.warning))
     found = [neighbour.to_json() for answer in find(gallery, queries, operator.index(k)) for neighbour in answer]
     return pd.DataFrame(found, columns=COLUMNS)
 

@@ -89,9 +89,8 @@ def render(answers: Sequence[Sequence[Neighbour]], form: str) -> str:
     kept = [name for name in COLUMNS if name != "row" and (name != "query" or len(answers) > 1)]
     cells = [[_shown(getattr(neighbour, name)) for name in kept] for neighbour in flat]
     headers = [name if name != "distance" else "distance (bits)" for name in kept]
-    return tabulate(
-        cells, headers, disable_numparse=True, colalign=["left" if name in TEXT else "right" for name in kept]
-    )
+    sides = ["left" if name in TEXT else "right" for name in kept]
+    return str(tabulate(cells, headers, disable_numparse=True, colalign=sides))
 
 
 def _shown(value: object) -> str:

@@ -88,7 +88,7 @@ def _search(queries: np.ndarray, codes: np.ndarray, k: int, rows: np.ndarray, di
     """
     bits = 8 * codes.itemsize * codes.shape[1]
     capacity = rows.shape[1]
-    words = np.empty((codes.shape[1], BLOCK_ROWS), codes.dtype)
+    words, flat = np.empty((codes.shape[1], BLOCK_ROWS), codes.dtype), codes.reshape(codes.size)
     block = np.empty(BLOCK_ROWS, np.int32)
     size = np.zeros(len(queries), np.int64)
     limit = np.full(len(queries), bits, np.int32)  # the largest distance that can still be among the k nearest
@@ -96,9 +96,12 @@ def _search(queries: np.ndarray, codes: np.ndarray, k: int, rows: np.ndarray, di
     best_rows, best_distances = np.empty(k, np.int64), np.empty(k, np.int32)
     for start in range(0, len(codes), BLOCK_ROWS):
         length = min(BLOCK_ROWS, len(codes) - start)
-        for j in range(length):
-            for w in range(codes.shape[1]):
-                words[w, j] = codes[start + j, w]
+        if len(words) == 1:
+            words[0, :length] = flat[start : start + length]
+        else:
+            for w in range(len(words)):
+                for j in range(length):
+                    words[w, j] = codes[start + j, w]
         for i in range(len(queries)):
             if not _fill_distances(queries[i], words, length, limit[i], block):
                 continue
