@@ -10,6 +10,7 @@ from vhbench.errors import DataError, UsageError
 from vhbench.features.stamp import check_alike as check_stamps
 from vhbench.protocol import InDomain, Protocol, Split
 from vhbench.protocols.demo import Demo
+from vhbench.protocols.held_out import FORM
 from vhbench.protocols.standard import standard
 
 BETWEEN = "-to-"
@@ -87,7 +88,7 @@ def resolve(name: str, find: Callable[[str], Protocol]) -> Protocol | None:
     Raises:
         UsageError: A or B does not exist, they are the same, or there are more than two.
     """
-    if BETWEEN not in name:
+    if BETWEEN not in name or FORM.fullmatch(name):
         return None
     names = name.split(BETWEEN)
     if len(names) != 2 or names[0] == names[1]:

@@ -80,9 +80,9 @@ class UnseenClasses(Protocol):
             replace(
                 base,
                 name=self.name,
-                train=_subset(base.train, rows["training"]),
-                query=_subset(base.query, rows["query"]),
-                database=_subset(base.database, rows["database"]),
+                train=subset(base.train, rows["training"]),
+                query=subset(base.query, rows["query"]),
+                database=subset(base.database, rows["database"]),
                 relevance=Relevance.from_labels(
                     relevance.query_labels[rows["query"]],
                     relevance.database_labels[rows["database"]],
@@ -101,7 +101,7 @@ class UnseenClasses(Protocol):
         """
         wanted = _share(classes) if self._held_out is None else self._held_out
         if isinstance(wanted, int):
-            held = np.sort(_draw(classes, self._seed)[:wanted])
+            held = np.sort(draw(classes, self._seed)[:wanted])
             fits = 0 < wanted < classes
         else:
             held = np.unique(np.asarray(wanted, dtype=np.int64))
@@ -210,7 +210,7 @@ class UnseenVideos(UnseenClasses):
                 f"{self.name} has {len(rows)} training and {len(unseen)} held-out videos: hold other classes of "
                 f"{self._base.name} out."
             )
-        order = _draw(len(unseen), self._seed, 1)
+        order = draw(len(unseen), self._seed, 1)
         count = min(QUERIES, len(unseen) // 2)
         query, database = (unseen[np.sort(chosen)] for chosen in (order[:count], order[count:]))
         self._check_apart(train[rows], pool[query], pool[database])
@@ -286,7 +286,7 @@ def _share(classes: int) -> int:
     return max(1, (2 * classes * part + whole) // (2 * whole))
 
 
-def _draw(count: int, *seed: int) -> np.ndarray:
+def draw(count: int, *seed: int) -> np.ndarray:
     """Return the numbers below `count` in random order, int64.
 
     Raw bits are drawn, because numpy may change what its generators' methods make of them.
@@ -318,8 +318,8 @@ def _rows(labels: np.ndarray, *, only: np.ndarray, never: np.ndarray) -> np.ndar
     return np.flatnonzero(labels[:, only].any(axis=1) & ~labels[:, never].any(axis=1))
 
 
-def _subset(part: Part, rows: np.ndarray) -> Part:
-    """Choose videos of a part; the digest follows the rows."""
+def subset(part: Part, rows: np.ndarray) -> Part:
+    """Return the videos at some positions of a part; the digest follows them."""
     content = part.digest.encode() + rows.astype("<i8").tobytes()
     row_digests = None if part.row_digests is None else part.row_digests[rows]
     return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest(), row_digests, part.stamp)

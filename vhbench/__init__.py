@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vhbench.api import rescore as rescore
     from vhbench.api import run as run
     from vhbench.api import search as search
+    from vhbench.api import tune as tune
     from vhbench.grid.fit import fit as fit
     from vhbench.method import Budget as Budget
     from vhbench.method import FitContext as FitContext
@@ -59,6 +60,7 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "rescore": "vhbench.api",
     "run": "vhbench.api",
     "search": "vhbench.api",
+    "tune": "vhbench.api",
 }
 __all__ = sorted(_HOME)
 

@@ -108,6 +108,85 @@ def run(
     return _table(asked.records())
 
 
+def tune(
+    method: str,
+    protocol: str | os.PathLike[str],
+    space: Mapping[str, Any] | Path | str,
+    *,
+    bits: int = 64,
+    trials: int = 30,
+    sampler: str = "tpe",
+    seed: int = 0,
+    judge: str = "loss",
+    held_out: float = 0.1,
+    batch: int | None = None,
+    name: str = "",
+    params: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Do what `vhbench tune` does and return every trial of the study.
+
+    The protocol's queries take no part. Where a launcher leaves trials to a queue, call it again to go on.
+
+    Args:
+        method: one name.
+        protocol: one name, or the path of a manifest; its training videos are divided.
+        space: hyper-parameter -> {"low", "high", "log"} or a list of values; or a TOML file of that.
+        bits: code length.
+        trials: how many settings are tried.
+        sampler: "tpe" or "random".
+        seed: of the sampler, of the division of the videos, and of every training.
+        judge: "loss", on the held-out videos, or "retrieval" among the training videos, with their labels.
+        held_out: share of the training videos that is held out.
+        batch: trials at a time; None: 5, or all where the sampler is "random".
+        name: of the study; empty: made of method, protocol, bits and judge.
+        params: hyper-parameter -> value, for what is not searched.
+        **options: how the trials are done, as for `run`: preset, budget, epochs, precision, normalize, allow_counts,
+            data, out, device, deterministic, checkpoint_every, launcher, plugins, and the launcher's own.
+
+    Returns:
+        A row a trial: trial, state, reason, folder, `loss` or `map@K`, best, and a column a hyper-parameter. Its
+        attribute `attrs["chosen"]` is the grid file of the best, for `vhbench run --config`; None while trials are
+        missing.
+
+    Raises:
+        UsageError: an unknown name, an impossible value, or the judge cannot judge.
+        DataError: the protocol's data are missing or faulty, or too few.
+        StoreError: results cannot be written, or another process works on the study.
+    """
+    import pandas as pd
+
+    from vhbench.grid.files import CHOSEN
+    from vhbench.grid.settings import Observer
+    from vhbench.study.search import Question, Search
+
+    source = space if isinstance(space, Mapping) else user_path(space)
+    question = Question(method, os.fspath(protocol), source, bits, trials, sampler, seed, judge, held_out, batch, name)
+    given = {
+        **options,
+        "params": {method: {key: _values(value) for key, value in (params or {}).items()}},
+        "data": _data_folder(options.get("data")),
+        "out": user_path(options.get("out", "results")),
+    }
+    search = Search(question, given)
+    tried = search.run(lambda cells: search.do(cells, Observer()))
+    best = search.best(tried)
+    table = pd.DataFrame(
+        {
+            "trial": one.trial.number,
+            "state": one.state,
+            "reason": one.reason,
+            "folder": str(search.store.path(one.cell.spec)),
+            search.metric: one.trial.value,
+            "best": one is best,
+            **one.trial.params,
+        }
+        for one in tried
+    )
+    table.attrs["chosen"] = str(search.folder / CHOSEN) if best and all(one.over for one in tried) else None
+    return table
+
+
 def _table(records: Iterable[Record]) -> pd.DataFrame:
     """Return a row a record."""
     import pandas as pd

@@ -168,6 +168,7 @@ class Protocol(abc.ABC):
         synthetic: all features are made up, whatever is opened; see also `Split.synthetic`.
         made_of: the protocols whose videos it takes; it trains on the first one's.
         dataset: the data set that it trains on, where it does not bear its name; see `trained_on`.
+        judged_by_loss: a run records the loss of the trained method on the query videos (`vhbench.grid.held_out`).
     """
 
     name: str
@@ -178,6 +179,7 @@ class Protocol(abc.ABC):
     synthetic: bool = False
     made_of: tuple[Protocol, ...] = ()
     dataset: str = ""
+    judged_by_loss: bool = False
 
     @property
     def trained_on(self) -> str:

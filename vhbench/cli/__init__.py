@@ -21,6 +21,7 @@ from vhbench.version import __version__
 
 COMMANDS = {
     "run": "Train methods, encode and score: every combination not done yet.",
+    "tune": "Choose hyper-parameters on held-out training videos.",
     "compare": "Print the table of recorded results.",
     "reproduce": "Run a table of the UVVH paper anew, beside its numbers and claims.",
     "report": "Write every result on one self-contained HTML page.",

@@ -29,17 +29,22 @@ PRESET_HELP = (
 PRECISION_HELP = "; ".join(f"{name}: {text}" for name, text in PRECISIONS.items())
 RERUN_HELP = "; ".join(f"{name}: {text}" for name, text in RERUN.items())
 
+SEEDS = click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default.")
+EVAL_AT = click.option(
+    "--eval-at",
+    type=options.NUMBERS,
+    default=(),
+    help="Record the scores at these epochs too, e.g. 5,10,20; none is chosen by them.",
+)
+RERUN_OPTION = click.option(
+    "--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}."
+)
 OPTIONS = (
-    click.option("--seeds", type=options.NUMBERS, default=(0,), help="Seeds; 0 by default."),
+    SEEDS,
     click.option("--budget", metavar="NAME", help=f"{BUDGET_HELP}. By default the protocol's own."),
     click.option("--preset", metavar="NAME", default="auto", show_default=True, help=PRESET_HELP),
     click.option("--epochs", type=int, help="Train this many epochs instead of the budget's."),
-    click.option(
-        "--eval-at",
-        type=options.NUMBERS,
-        default=(),
-        help="Record the scores at these epochs too, e.g. 5,10,20; none is chosen by them.",
-    ),
+    EVAL_AT,
     click.option("--keep-model", is_flag=True, help="Keep each trained model beside its record, for `vhbench encode`."),
     click.option(
         "--precision", default="float32", show_default=True, help=f"Of training. {PRECISION_HELP}; {HALF_HELP}."
@@ -61,7 +66,7 @@ OPTIONS = (
     ),
     click.option("--deterministic", is_flag=True, help="Use deterministic GPU kernels (slower)."),
     click.option("--launcher", default="inline", show_default=True, help=LAUNCHER_HELP),
-    click.option("--rerun", metavar="WHICH", default="missing", show_default=True, help=f"What to do: {RERUN_HELP}."),
+    RERUN_OPTION,
     options.plugins,
 )
 
@@ -70,4 +75,11 @@ def grid_options(function: F) -> F:
     """Add them in this order; `LaunchingCommand` adds those of the launchers."""
     for option in reversed(OPTIONS):
         function = option(function)
+    return function
+
+
+def trial_options(function: F) -> F:
+    """Add those that the trials of a study have."""
+    for option in reversed(OPTIONS):
+        function = function if option in (SEEDS, EVAL_AT, RERUN_OPTION) else option(function)
     return function

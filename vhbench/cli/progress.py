@@ -160,11 +160,17 @@ def outcome(cell: Cell, record: Record | None) -> str:
         return "another process is doing this run"
     if record.status != "done":
         return f"{record.status}: {record.data['reason']}"
-    k = min(recorded_ks(record), key=lambda k: abs(k - USUAL_K))
-    value = record.scores[str(Metric.parse(f"map@{k}"))]
-    score = "undefined" if value is None else f"{value:.3f}"
     times = record.data["timing"]
     return (
-        f"map@{k} {score} (fit {duration(times['fit_s'])}, encode {duration(times['encode_s'])}, "
+        f"{_judged(record)} (fit {duration(times['fit_s'])}, encode {duration(times['encode_s'])}, "
         f"score {duration(times['score_s'])})"
     )
+
+
+def _judged(record: Record) -> str:
+    """Return a run's map@20, or at the K nearest to 20 that it has; what it was done for where that is a loss."""
+    if "held_out" in record.data:
+        return f"loss {record.data['held_out']['loss']:.4g} on held-out videos"
+    k = min(recorded_ks(record), key=lambda k: abs(k - USUAL_K))
+    value = record.scores[str(Metric.parse(f"map@{k}"))]
+    return f"map@{k} {'undefined' if value is None else f'{value:.3f}'}"

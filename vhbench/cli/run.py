@@ -18,7 +18,7 @@ from vhbench.cli.status import note_of
 from vhbench.cli.words import duration
 from vhbench.errors import DataError, UsageError
 from vhbench.grid.cells import Cell, changed_params
-from vhbench.grid.files import GridFile, read_grid_file
+from vhbench.grid.files import GridFile, read_grid_file, tuned_in
 from vhbench.grid.lacking import recorded_ks
 from vhbench.grid.limits import gigabytes, needed_memory
 from vhbench.grid.order import Estimates
@@ -32,12 +32,17 @@ from vhbench.runs.model import has_model
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
+from vhbench.runs.tuned import Tuned
 from vhbench.runs.warnings import steps_of
 from vhbench.scoring import Metric
 from vhbench.system.gpus import has_gpu
 from vhbench.system.text import shell
 
-NOT_IN_FILES = {"config", "dry-run", "help"}
+NOT_IN_FILES = {"config", "dry-run", "help", "set", "tuned"}  # the last two are read apart
+TUNED_HELP = (
+    "The folder of a study of `vhbench tune`: its method takes the setting that it chose, the records say how that was "
+    "chosen, and tables mark them. May be repeated."
+)
 SET_HELP = (
     "A hyper-parameter, e.g. uvvh.lr=1e-4; may be repeated. Several values are a sweep, every combination of which is "
     "run: uvvh.lr=1e-4,3e-4. Where it is a text, which may hold commas itself, bars within brackets divide: "
@@ -50,7 +55,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return None
     known = {str(p.opts[-1]).removeprefix("--"): p for p in ctx.command.get_params(ctx)}
-    file = read_grid_file(path, known.keys() - NOT_IN_FILES - {"set"})
+    file = read_grid_file(path, known.keys() - NOT_IN_FILES)
     defaults = {}
     for key, value in file.values.items():
         option = known[key]
@@ -84,17 +89,19 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.option("--protocol", "protocols", type=options.NAMES, required=True, help="Protocols, or paths of manifests.")
 @click.option("--bits", type=options.NUMBERS, required=True, help="Code lengths, e.g. 16,32,64,128.")
 @click.option("--set", "sets", multiple=True, help=SET_HELP)
+@click.option("--tuned", "folders", multiple=True, type=options.PATH, help=TUNED_HELP)
 @grid_options
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
-def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given: Any) -> int:
+def command(config: GridFile | None, sets: Sequence[str], folders: Sequence[Path], dry_run: bool, **given: Any) -> int:
     """Train, encode, score and record every combination of methods, protocols, code lengths and seeds.
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
     if config:
         _check_hints(config)
-    asked = request({**given, "params": _params(config, given["methods"], sets), "dry_run": dry_run})
+    chosen = {"params": _params(config, given["methods"], sets), "tuned": _tuned(config, given["methods"], folders)}
+    asked = request({**given, **chosen, "dry_run": dry_run})
     if config and config.run:
         _check_record(config, asked)
     if dry_run:
@@ -188,6 +195,15 @@ def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]
     for method, values in options.parse_sets(sets).items():
         params[method] = {**params.get(method, {}), **values}
     return params
+
+
+def _tuned(config: GridFile | None, methods: Sequence[str], folders: Sequence[Path]) -> list[Tuned]:
+    """Return the settings that studies have chosen: those of the folders before those of the grid file."""
+    narrowed = click.get_current_context().get_parameter_source("methods") is not ParameterSource.DEFAULT_MAP
+    own = [tuned_in(folder) for folder in folders]
+    others = [t for t in config.tuned if not narrowed or t.method in methods] if config else []
+    given = {tuned.method for tuned in own}
+    return [*own, *(tuned for tuned in others if tuned.method not in given)]
 
 
 def _say_lacking(asked: Request) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ class Cell:
         asked: the method and the protocol as the user named them: by these another process finds them again.
         made_with: where its data and method came from, as the user named them.
         setting: which of the grid's settings of its method this is, in words; empty where there is one.
+        tuned: the record's entry `tuned`; empty where no study chose the hyper-parameters.
     """
 
     spec: RunSpec
@@ -41,6 +42,7 @@ class Cell:
     asked: tuple[str, str] = ("", "")
     made_with: MadeWith = NOTHING
     setting: str = ""
+    tuned: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -65,6 +67,7 @@ def make_cell(
     asked: tuple[str, str],
     made_with: MadeWith,
     setting: str = "",
+    tuned: Mapping[str, Any] | None = None,
 ) -> Cell:
     """Return a run with its state in the store.
 
@@ -73,7 +76,7 @@ def make_cell(
     """
     record = store.read(spec)
     state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
-    return Cell(spec, entry, protocol, splits, state, record, asked, made_with, setting)
+    return Cell(spec, entry, protocol, splits, state, record, asked, made_with, setting, tuned or {})
 
 
 def recorded_since(cell: Cell, store: Store) -> Record | None:

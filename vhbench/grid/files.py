@@ -14,12 +14,13 @@ from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
 from vhbench.grid.sweep import Texts
 from vhbench.plugins.entries import NAME
-from vhbench.runs.form import MOST
+from vhbench.runs.form import MOST, FormError
 from vhbench.runs.made_with import NOTHING, MadeWith
 from vhbench.runs.record import RECORD, DamagedError, read_record
 from vhbench.runs.record import SCHEMA as RUN_SCHEMA
 from vhbench.runs.spec import SMOKE_VIDEOS
 from vhbench.runs.store import RUN_FOLDER, Store, check_inside
+from vhbench.runs.tuned import ENTRY, Tuned
 from vhbench.system.files import leads_out, read_json, read_toml, user_path, write_json
 from vhbench.system.locks import hold
 from vhbench.system.text import plain, shell
@@ -27,6 +28,7 @@ from vhbench.version import __version__
 
 SCHEMA = "vhbench.grid/1"
 FOLDER = "grids"
+CHOSEN = "chosen.toml"  # of a study's folder
 PATIENCE = 10.0  # seconds for another process to write its grid
 
 
@@ -112,6 +114,7 @@ def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> 
     }
     given["protocol"] = [_absolute(name) if is_path(name) and Path(name).exists() else name for name in grid.protocols]
     given |= {"data": _absolute(data) if data else None, "plugin": [_absolute(plugin) for plugin in plugins]}
+    given[ENTRY] = [tuned.entry for tuned in grid.tuned]
     lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
     usual = {"normalize": "none", "preset": "auto"}
     return {name: value for name, value in lists.items() if value not in (None, [], {}, False, usual.get(name))}
@@ -195,6 +198,7 @@ class GridFile:
         path: the file.
         values: long option without its dashes -> a text, a list of texts, or a truth value.
         sets: method -> hyper-parameter -> its value, or the list of its values.
+        tuned: settings that studies have chosen, as the file or a folder that it names has them.
         run: id of the run, where the file is the record of one; else empty.
         made_with: where that run's data and method came from.
         kept: it lies among results, which others may have written: the paths in it are hints for the user, not orders.
@@ -203,6 +207,7 @@ class GridFile:
     path: Path
     values: Mapping[str, str | list[str] | bool]
     sets: Mapping[str, Mapping[str, str | list[str]]]
+    tuned: Sequence[Tuned] = ()
     run: str = ""
     made_with: MadeWith = NOTHING
     kept: bool = False
@@ -236,17 +241,20 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
         raise UsageError(f"The grid file {path} is not text in UTF-8.") from error
     values: dict[str, str | list[str] | bool] = {}
     sets: dict[str, dict[str, str | list[str]]] = {}
+    tuned: list[Tuned] = []
     for name, value in content.items():
         key = name.replace("_", "-")
         if key == "set":
             sets = _sets(path, value)
+        elif key == ENTRY:
+            tuned = _tuned(path, value, kept)
         elif key not in keys:
             raise unknown("option", name, [*keys, "set"], f"It stands in the grid file {path}.")
         elif isinstance(value, list):
             values[key] = [_text(path, name, item) for item in value]
         else:
             values[key] = value if isinstance(value, bool) else _text(path, name, value)
-    return GridFile(path, values, sets, str(record.get("id", "")), MadeWith.read(record), kept)
+    return GridFile(path, values, sets, tuned, str(record.get("id", "")), MadeWith.read(record), kept)
 
 
 def _from_toml(path: Path) -> Mapping[str, Any]:
@@ -274,7 +282,8 @@ def _from_json(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         record = read_record(path)
     except StoreError as error:
         raise UsageError(f"{neither} ({error.what})" if isinstance(error, DamagedError) else str(error)) from error
-    return _options_of_run(record.spec, record.data.get("data", {})), record.data
+    tuned = {ENTRY: record.data[ENTRY]} if ENTRY in record.data else {}
+    return {**_options_of_run(record.spec, record.data.get("data", {})), **tuned}, record.data
 
 
 def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,6 +302,35 @@ def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "allow-counts": any("allowed_counts" in notes for notes in data.values()),
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _tuned(path: Path, value: Any, kept: bool) -> list[Tuned]:
+    """Read what was tuned: entries of records, or in the user's own files also the folders of studies."""
+    try:
+        parts = value if isinstance(value, list) else [value]
+        return [tuned_in(user_path(x)) if isinstance(x, str) and not kept else Tuned(x) for x in parts]
+    except FormError as error:
+        raise UsageError(f"{path}: `tuned` is neither the folder of a study nor what one wrote ({error}).") from error
+
+
+def tuned_in(folder: Path) -> Tuned:
+    """Return the setting that a study of `vhbench tune` has chosen.
+
+    Args:
+        folder: the study's.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = folder / CHOSEN
+    try:
+        return Tuned(_from_toml(path)[ENTRY])
+    except (KeyError, FormError) as error:
+        raise UsageError(f"{path} is not what `vhbench tune` writes ({error}).") from error
+    except OSError as error:
+        raise UsageError(
+            f"{folder} is not the folder of a finished study: {CHOSEN} in it cannot be read ({error.strerror})."
+        ) from error
 
 
 def _sets(path: Path, value: Any) -> dict[str, dict[str, str | list[str]]]:

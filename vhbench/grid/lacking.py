@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vhbench.grid.cells import Cell
 from vhbench.runs.record import Record
+from vhbench.runs.tuned import ENTRY as TUNED
 from vhbench.scoring import recorded_metrics
 
 
@@ -54,6 +55,18 @@ def lacking_epochs(cells: Sequence[Cell], epochs: Sequence[int]) -> list[str]:
         return []
     where = f"epoch {', '.join(map(str, sorted(epochs)))}"
     return [f"{len(short)} of {len(done)} recorded runs have no scores at {where}: --rerun all trains them again."]
+
+
+def lacking_tuned(cells: Sequence[Cell]) -> list[str]:
+    """Say how many recorded runs have a tuned setting and do not say so; empty where none does."""
+    done = [cell for cell in cells if cell.tuned and cell.record and cell.record.status == "done"]
+    short = [cell for cell in done if cell.record and TUNED not in cell.record.data]
+    if not short:
+        return []
+    return [
+        f"{len(short)} of {len(done)} recorded runs with a tuned setting do not say so, since it was only "
+        "set: --rerun all does them anew."
+    ]
 
 
 def _listed(ks: set[int]) -> str:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vhbench.datasets.problems import load_checked, said_of
 from vhbench.errors import UsageError, unknown
@@ -17,12 +18,14 @@ from vhbench.grid.cells import Cell, make_cell
 from vhbench.grid.keeping import lacks_model
 from vhbench.grid.order import measured_last
 from vhbench.grid.sweep import Texts, combinations, spread
+from vhbench.method import Budget
 from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.spec import RunSpec, resolve_budget, resolve_params, resolve_preset, split_precision
 from vhbench.runs.store import Store
+from vhbench.runs.tuned import Tuned
 
 MAX_BITS = 512
 
@@ -55,6 +58,7 @@ class Grid:
         seeds: seeds.
         params: method -> hyper-parameter -> its value, or several, of which every combination is a setting of the
             method; see `vhbench.grid.sweep.Texts`.
+        tuned: settings that studies have chosen, under `params`.
         preset: which published settings to start from: "auto", "none" or a preset's name; see `resolve_preset`.
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
@@ -68,6 +72,7 @@ class Grid:
     bits: Sequence[int]
     seeds: Sequence[int] = (0,)
     params: Mapping[str, Mapping[str, Texts]] = field(default_factory=dict)
+    tuned: Sequence[Tuned] = ()
     preset: str = "auto"
     budget: str | None = None
     epochs: int | None = None
@@ -99,12 +104,11 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, ane
         digests = {split.name: split.digests() for split in splits}
         made_with = MadeWith.given(name, protocol.name, data, registry.plugins)
         for method, entry in entries.items():
-            preset = resolve_preset(entry, grid.preset, protocol.trained_on)
             swept = [key for key, texts in changed[entry.name].items() if len(texts) > 1]
             for setting in combinations(changed[entry.name]):
-                values = resolve_params(entry, setting, preset)
+                values, budget = settle(grid, entry, protocol, setting)
                 words = ", ".join(f"{key}={values[key]}" for key in swept)
-                budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
+                tuned = next((t.entry for t in grid.tuned if t.method == entry.name and t.is_of(values)), None)
                 for bits, seed in itertools.product(dict.fromkeys(grid.bits), dict.fromkeys(grid.seeds)):
                     spec = RunSpec(
                         method=entry.name,
@@ -118,8 +122,27 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, ane
                         splits=digests,
                         normalize=normalize,
                     )
-                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name), made_with, words))
+                    asked = (method, name)
+                    cells.append(make_cell(spec, entry, protocol, splits, store, asked, made_with, words, tuned))
     return measured_last(list({cell.spec.id: cell for cell in cells}.values()))  # 0.001 and 1e-3 are one setting
+
+
+def settle(
+    grid: Grid, entry: MethodEntry, protocol: Protocol, setting: Mapping[str, str]
+) -> tuple[dict[str, Any], Budget]:
+    """Return all hyper-parameters of a method and what it may spend on training, as a grid has them.
+
+    Args:
+        grid: says the preset and the budget.
+        entry: the method.
+        protocol: what it trains on.
+        setting: the hyper-parameters that are set: name -> text.
+
+    Raises:
+        UsageError: an unknown preset of the method, or an impossible value.
+    """
+    values = resolve_params(entry, setting, resolve_preset(entry, grid.preset, protocol.trained_on))
+    return values, resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
 
 
 def _opened(
@@ -133,7 +156,7 @@ def _opened(
             splits = load_checked(protocol, data, grid.allow_counts)
             found.append((name, protocol, splits))
             lines, warnings = said_of(splits, protocol.name)
-            for line in lines:
+            for line in [] if protocol.judged_by_loss else lines:
                 log.info("%s", line)
             for line in warnings:
                 log.warning("%s", line)
@@ -177,6 +200,12 @@ def _changed(
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the values of the hyper-parameters that the grid sets, by method; check that its preset is one."""
     changed: dict[str, dict[str, tuple[str, ...]]] = {entry.name: {} for entry in entries.values()}
+    for tuned in grid.tuned:
+        if tuned.method not in changed:
+            raise UsageError(
+                f"A setting of {tuned.method} was tuned, which this grid does not run: add it to --method."
+            )
+        changed[tuned.method] |= spread({tuned.method: tuned.texts}, registry)[tuned.method]
     for method, values in spread(grid.params, registry).items():
         entry = registry.method(method)
         if entry not in entries.values():

@@ -12,7 +12,7 @@ from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell
 from vhbench.grid.files import keep_grid
 from vhbench.grid.keeping import check_keepable, lacking_models
-from vhbench.grid.lacking import lacking_epochs, lacking_ks
+from vhbench.grid.lacking import lacking_epochs, lacking_ks, lacking_tuned
 from vhbench.grid.plan import Grid, check_rerun, plan, to_do
 from vhbench.grid.runner import run_cells
 from vhbench.grid.settings import Observer, Settings, Sources
@@ -104,7 +104,8 @@ class Request:
         chosen = {cell.spec.id for cell in self.to_do}
         kept = [cell for cell in self.cells if cell.spec.id not in chosen]
         models = lacking_models(kept) if self.settings.keep_model else []
-        return [*lacking_ks(kept, self.out, self.data), *lacking_epochs(kept, self.settings.eval_at), *models]
+        others = [*lacking_epochs(kept, self.settings.eval_at), *lacking_tuned(kept)]
+        return [*lacking_ks(kept, self.out, self.data), *others, *models]
 
     def records(self) -> list[Record]:
         """Return what is recorded now, in the grid's order."""

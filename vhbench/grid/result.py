@@ -42,7 +42,7 @@ class Result:
         self._scaling = Scaling()
         self._epochs: int | None = None
         self.octets: dict[str, bytes] = {}
-        longer = codes_from_longer(cell, store) if nested(cell) else None
+        longer = None if cell.protocol.judged_by_loss or not nested(cell) else codes_from_longer(cell, store)
         if longer and settings.keep_model:
             self.octets = cut_files(cell, longer[0]) or {}
             longer = longer if self.octets else None  # it trains, to have a model
@@ -96,6 +96,7 @@ class Result:
             fitted = time.perf_counter()
             codes = self._encode(method)
             encode_s = time.perf_counter() - fitted
+            judged = self._held_out(method, context)
         if settings.keep_model:
             self._keep_model(method, codes, device, observer)
         videos = sum(len(array) for array in codes.values())
@@ -105,7 +106,17 @@ class Result:
         timing = {"fit_s": fit_s, "encode_s": encode_s, "videos_per_s": videos / encode_s}
         steps = steps_of(self._cell.spec.to_json(), len(self._cell.splits[0].train.videos), self._epochs)
         work = {"timing": timing, "steps": steps, "learnt_numbers": _learnt_numbers(method)}
-        return codes, {**work, **on_the_way.to_record()}
+        return codes, {**work, **on_the_way.to_record(), **judged}
+
+    def _held_out(self, method: Method, context: FitContext) -> dict[str, Any]:
+        """Return the record's entry `held_out`, where the protocol wants the loss on its query videos."""
+        if not self._cell.protocol.judged_by_loss:
+            return {}
+        from vhbench.grid.held_out import held_out_loss
+
+        videos = self._scaling.of(self._cell.splits[0].query.videos)
+        parts = held_out_loss(method, videos, context)
+        return {"held_out": {"loss": sum(parts.values()), "parts": parts, "videos": len(videos)}}
 
     def _keep_model(self, method: Method, codes: dict[str, np.ndarray], device: str, observer: Observer) -> None:
         """Keep what encoding needs; a failure is said and harms no run."""

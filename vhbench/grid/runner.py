@@ -19,6 +19,7 @@ from vhbench.runs.record import SCHEMA, TRACEBACK, Record
 from vhbench.runs.references import keep_references
 from vhbench.runs.spec import budget_name
 from vhbench.runs.store import RunFolder, Store
+from vhbench.runs.tuned import ENTRY as TUNED
 from vhbench.runs.warnings import all_warnings
 from vhbench.system import environment, gpus
 from vhbench.system.text import plain
@@ -171,6 +172,7 @@ def _base_record(cell: Cell) -> dict[str, Any]:
         "changed": changed_params(cell),
         "method": {"origin": cell.entry.origin, "fingerprint": cell.entry.fingerprint},
         **cell.made_with.to_json(),
+        **({TUNED: dict(cell.tuned)} if cell.tuned else {}),
         "vhbench": __version__,
     }
 

@@ -38,6 +38,7 @@ class Job:
         data: the folder of the feature files, if one was named.
         plugins: files with further methods.
         allow_counts: let pass files of another size than the protocol expects.
+        tuned: the record's entry `tuned`; empty where no study chose the hyper-parameters.
         settings: how it is done, see `vhbench.grid.settings.Settings`.
     """
 
@@ -51,6 +52,7 @@ class Job:
     data: str | None
     plugins: list[str]
     allow_counts: bool
+    tuned: Mapping[str, Any]
     settings: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def job_of(cell: Cell, work: Work, device: str | None = None, sharing: int = 1) 
         data=str(sources.data) if sources.data else None,
         plugins=[str(plugin) for plugin in sources.plugins],
         allow_counts=sources.allow_counts,
+        tuned=dict(cell.tuned),
         settings=asdict(replace(work.settings, device=device or work.settings.device, sharing=sharing)),
     )
 
@@ -174,7 +177,8 @@ def _cell(job: Job, store: Store) -> Cell:
             "same command again."
         )
     made_with = MadeWith.given(job.protocol, protocol.name, data, registry.plugins)
-    return make_cell(spec, entry, protocol, splits, store, (job.method, job.protocol), made_with)
+    asked = (job.method, job.protocol)
+    return make_cell(spec, entry, protocol, splits, store, asked, made_with, tuned=job.tuned)
 
 
 def _digest(record: Record | None) -> str | None:

@@ -141,8 +141,9 @@ class Registry:
         Raises:
             UsageError: the name has such a form, but the protocols in it do not exist or do not fit.
         """
-        for entry in {entry.module: entry for entry in self._protocols if entry.module}.values():
-            resolve = getattr(sys.modules[entry.module], "resolve", None)
+        self.protocols()  # imports them; a module may make protocols of others and offer none by name
+        for path in _module_files("protocols"):
+            resolve = getattr(sys.modules.get(f"vhbench.protocols.{path.stem}"), "resolve", None)
             if resolve and (protocol := resolve(name, self.protocol)):
                 return cast("Protocol", protocol)
         return None

@@ -15,6 +15,7 @@ from vhbench.report.notes import (
     OTHER_CONVENTION,
     PROBLEM,
     STALE,
+    TUNED,
     WORSE,
     baseline_of,
     notes_of,
@@ -56,7 +57,7 @@ class TableLine:
         label: the method, or the published one with its source.
         letter: which superscripts mean this line; empty without tests of all pairs.
         marks: of the label: STALE where at least one run was made with other source code, PROBLEM where the data
-            contradict themselves.
+            contradict themselves, TUNED where a study has chosen the hyper-parameters.
         seeds: how many, as text.
         published: whether it is a published one.
         remark: of a published one, how its convention differs, and its doubts.
@@ -144,7 +145,7 @@ def _table(rows: Sequence[Row], form: Form) -> RowTable:
             TableLine(
                 label=plain(label),
                 letter=letters.get(label, ""),
-                marks=STALE * any(row.stale for row in found) + PROBLEM * any(row.problems for row in found),
+                marks=_marks(found),
                 seeds=span(counts) if found[0].ours else "",
                 published=found[0].published is not None,
                 remark=_remark(found),
@@ -156,6 +157,12 @@ def _table(rows: Sequence[Row], form: Form) -> RowTable:
     best = any(rank == 1 for rank in ranks.values())
     notes = tuple(notes_of(rows, form))
     return RowTable(title_of(rows[0]), named, tuple(lines), notes, best, _caption(rows, form))
+
+
+def _marks(rows: Sequence[Row]) -> str:
+    """Return the marks of a label."""
+    marks = {STALE: "stale", PROBLEM: "problems", TUNED: "tuned"}
+    return "".join(mark for mark, name in marks.items() if any(getattr(row, name) for row in rows))
 
 
 def title_of(row: Row) -> str:

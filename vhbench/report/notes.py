@@ -10,7 +10,7 @@ from vhbench.report.written import Form, span, unique
 from vhbench.system.text import plain
 
 BETTER, WORSE = "+", "-"
-STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED, PROBLEM = "†", "‡", "?", "!", "§"
+STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED, PROBLEM, TUNED = "†", "‡", "?", "!", "§", "¶"
 NAMED = 6  # lines that a note on a warning names
 TEST = f"paired sign-flip test over queries, p ≤ {ALPHA} after Holm's correction over the tests of a column"
 
@@ -49,6 +49,8 @@ def line_notes(rows: Sequence[Row]) -> list[str]:
     if any(row.stale for row in ours):
         notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
     notes += [f"{PROBLEM} {plain(text)}" for text in unique(text for row in ours for text in row.problems)]
+    tuned = unique(text for row in ours for text in row.tuned)
+    notes += [f"{TUNED} tuned on held-out training videos: {plain(text)}" for text in tuned]
     if ours[0].differs:
         notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
     notes += [*_mistrust_notes(ours), *_reference_notes(rows)]

@@ -15,6 +15,7 @@ from vhbench.errors import UsageError
 from vhbench.report.published import PublishedRow
 from vhbench.runs.groups import USUAL, Choice, Group, data_differences, groups, in_database, score_key
 from vhbench.runs.record import Record
+from vhbench.runs.tuned import words
 from vhbench.runs.warnings import warnings_of
 from vhbench.scoring import Metric, record_metrics, recorded_metrics
 from vhbench.scoring.names import KINDS
@@ -71,6 +72,7 @@ class Row:
         published: the published number that this is; None for ours.
         beside: for a published number, the full name of our metric in whose column it stands.
         warnings: what to mistrust in one run or more (`vhbench.runs.warnings`).
+        tuned: how studies chose the hyper-parameters on held-out training videos (`vhbench.runs.tuned`).
         reference: what this number is where it is no method's: chance, cosine or attainable; else empty.
     """
 
@@ -94,6 +96,7 @@ class Row:
     published: PublishedRow | None = None
     beside: str = ""
     warnings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
     reference: str = ""
 
     @property
@@ -110,6 +113,7 @@ class Row:
         """Return the row as JSON values; a published number gives its source, kind, selection and doubts."""
         values = {name: value for name, value in vars(self).items() if name != "published"}
         values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None, "problems": list(self.problems)}
+        values["tuned"] = list(self.tuned)
         values["warnings"] = list(self.warnings)
         values["tests"] = [{**vars(test), "ci": list(test.ci) if test.ci else None} for test in self.tests]
         facts = ("source", "kind", "selection", "doubt", "note")
@@ -194,6 +198,7 @@ def _row(group: Group, split: str, metric: str, key: str, sources: Mapping[str, 
         problems=data_problems(group.records, split),
         stale=any(is_stale(record, sources) for record in group.records),
         warnings=_warnings(group.records, split),
+        tuned=tuple(dict.fromkeys(filter(None, (words(record.data) for record in group.records)))),
     )
 
 

@@ -26,7 +26,7 @@ FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
-    "beside", "warnings", "reference", "difference", "difference_low", "difference_high",
+    "beside", "warnings", "tuned", "reference", "difference", "difference_low", "difference_high",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 
@@ -166,6 +166,7 @@ def _cells(row: Row) -> dict[str, Any]:
         "p": only.p if only else None,
         "source": row.published.source if row.published else None,
         "warnings": "; ".join(row.warnings),
+        "tuned": "; ".join(row.tuned),
         "difference": only.difference if only else None,
         "difference_low": difference_low,
         "difference_high": difference_high,

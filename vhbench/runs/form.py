@@ -9,6 +9,7 @@ from typing import Any
 
 from vhbench.plugins.entries import NAME
 
+JUDGES = ("loss", "retrieval")  # of a study
 STATUSES = ("done", "failed", "skipped")
 PARTS = ("train", "query", "database", "relevance")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a plain name, which leads nowhere else
@@ -46,7 +47,8 @@ def check_record(data: Any) -> None:
             "learnt_numbers": _or_none(_count), "selection": _or_none(_text), "vhbench": _or_none(_text),
             "in_domain": _entries({"protocol": _text, "id": _text, "gain": _or_none(_mapping(_or_none(_number)))}, {}),
             "cut_from": _entries({"id": _text, "bits": _count}, {}), "rescored": _mapping(_anything),
-            "at_epochs": _mapping(_scores),
+            "at_epochs": _mapping(_scores), "tuned": check_tuned,
+            "held_out": _entries({"loss": _number, "videos": _whole(1)}, {"parts": _mapping(_number)}),
         },
     )(data, "")  # fmt: skip
     splits = data["spec"]["splits"]
@@ -80,6 +82,18 @@ def _spec(value: Any, where: str) -> None:
         },
         {},
     )(value, where)  # fmt: skip
+
+
+def check_tuned(value: Any, where: str) -> None:
+    """Raise FormError unless a value has the form of a record's entry `tuned`."""
+    _entries(
+        {
+            "method": _name, "study": _name, "judge": _one_of(JUDGES), "trials": _whole(1), "held_out": _whole(1),
+            "space": _sha256, "params": _mapping(_anything),
+        },
+        {"protocol": _text, "bits": _whole(1), "value": _number},
+    )(value, where)  # fmt: skip
+    _require(bool(value["params"]), f"{where}.params", "one at least")
 
 
 def _method(value: Any, where: str) -> None:

@@ -187,6 +187,11 @@ def resolve_params(
     return values
 
 
+def text_of(value: Any) -> str:
+    """Return the value of a hyper-parameter as `--set` takes it."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
 def _plain(value: Any, annotation: str) -> Any:
     """Return a value; a whole number where a float is meant becomes one, so that 0 and 0.0 are the same run."""
     return float(value) if annotation == "float" and type(value) is int else value

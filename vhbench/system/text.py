@@ -18,7 +18,7 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$", "§": r"$^{\S}$",
-    "‡": r"$^{\ddagger}$",
+    "‡": r"$^{\ddagger}$", "¶": r"$^{\P}$",
     "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}", "—": r"\textemdash{}", "’": "'", "…": r"\ldots{}",
 }  # fmt: skip
 LATEX_PLAIN = re.compile(r"[\x20-\x7eÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what pdfLaTeX prints with its default fonts
