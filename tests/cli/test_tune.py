@@ -99,7 +99,7 @@ def test_killed_and_started_again_it_tries_and_chooses_the_same(start, words, tu
     child = start(*words, "--out", killed)
     child.wait_for(lambda: len(list(killed.rglob("run.json"))) >= 3)
     assert child.signal(signal.SIGKILL) == -signal.SIGKILL
-    assert len(trials(killed)) == 5 and not (folder(killed) / "chosen.toml").exists()
+    assert not (folder(killed) / "chosen.toml").exists()
     assert start(*words, "--out", killed).end() == 0
     assert trials(killed) == trials(out) and losses(killed) == losses(out)
     one, other = (tomllib.loads((folder(path) / "chosen.toml").read_text()) for path in (killed, out))

@@ -46,7 +46,7 @@ class Tuned:
 
 def words(record: Mapping[str, Any]) -> str:
     """Return how the hyper-parameters of a record were chosen, in a few words; empty where no study chose them."""
-    entry = record.get(ENTRY)
+    entry: Any = record.get(ENTRY)
     try:
         check_tuned(entry, ENTRY)
     except FormError:

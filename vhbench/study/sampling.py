@@ -80,8 +80,9 @@ def _distribution(choice: Any) -> Any:
 
     if not isinstance(choice, Range):
         return CategoricalDistribution(choice.values)
-    kind = IntDistribution if choice.whole else FloatDistribution
-    return kind(choice.low, choice.high, log=choice.log)
+    if choice.whole:
+        return IntDistribution(int(choice.low), int(choice.high), log=choice.log)
+    return FloatDistribution(choice.low, choice.high, log=choice.log)
 
 
 def _sampler(name: str, seed: int) -> Any:
