@@ -26,11 +26,20 @@ class Part:
         digest: hexadecimal sha256 that changes when the features, the choice of rows or their order change.
         row_digests: uint8 (videos, 32), a sha256 of each video's features, or zeros where they are nothing but zeros;
             by these, videos are found that play two roles. None where they would take another reading.
+        names: str (videos,), for people; methods never see them, since they may tell classes. None where not known.
+        groups: str (videos,), which videos belong together, as clips of one scene do. None where not known.
     """
 
     videos: VideoSet
     digest: str
     row_digests: np.ndarray | None = None
+    names: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def subset(self, rows: np.ndarray, digest: str) -> Part:
+        """Return the videos at these positions (int), in this order, under a digest of their own."""
+        others = (None if each is None else each[rows] for each in (self.row_digests, self.names, self.groups))
+        return Part(self.videos.subset(rows), digest, *others)
 
 
 @dataclass(frozen=True)

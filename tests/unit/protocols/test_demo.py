@@ -338,7 +338,8 @@ def test_methods_are_handed_no_labels(cached):
         for protocol in (p for p in module.protocols() if p.name.startswith("demo")):
             for split in protocol.load(None):
                 for part in (split.train, split.query, split.database):
-                    assert [field.name for field in dataclasses.fields(part)] == ["videos", "digest", "row_digests"]
+                    known = ["videos", "digest", "row_digests", "names", "groups"]
+                    assert [field.name for field in dataclasses.fields(part)] == known
                     assert set(vars(part.videos)) == {"_features", "_rows", "_half"}
 
 
