@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from vhbench.datasets.casting import Casting, of, taken
 from vhbench.datasets.choices import chosen_frames, digest_of_choice
-from vhbench.datasets.manifest import Manifest, Table
+from vhbench.datasets.manifest import ROLES, Manifest, Table
 from vhbench.datasets.marker import FILE, Marker, read_marker
 from vhbench.errors import DataError
 from vhbench.features import (
@@ -132,12 +132,17 @@ class Opening:
         return self._casting.rows(role)
 
     def names(self, role: str) -> np.ndarray | None:
-        """Return the names of a role's videos; see `vhbench.datasets.casting.Casting.names`."""
-        return of(self._casting.names(role), self.rows(role))
+        """Return the names of a role's videos, also where only another role of the same videos has them."""
+        return self._known(role, self._casting.names)
 
     def groups(self, role: str) -> np.ndarray | None:
         """Return the group of each of a role's videos; see `vhbench.datasets.casting.Casting.groups`."""
-        return of(self._casting.groups(role), self.rows(role))
+        return self._known(role, self._casting.groups)
+
+    def _known(self, role: str, texts: Callable[[str], np.ndarray | None]) -> np.ndarray | None:
+        alike = [other for other in ROLES if other != role and self.same_videos(role, other)]
+        known = (of(texts(each), self.rows(each)) for each in (role, *alike))
+        return next((array for array in known if array is not None), None)
 
     def same_videos(self, role: str, other: str) -> bool:
         """Say whether two roles have the same videos in the same order."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from vhbench.errors import UsageError, VhbenchError
 from vhbench.plugins.registry import Registry
-from vhbench.protocol import Relevance, Split
+from vhbench.protocol import Split
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
 from vhbench.runs.store import Store
@@ -87,9 +87,9 @@ def export_run(
 
     `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)), bits in the order of BIT_ORDER,
     which faiss takes as it is. `<split>/database.faiss`: an `IndexBinaryFlat` of the database's codes.
-    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels. `<split>/self-index.npy`, where queries sit in the
-    database: int64 (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the
-    order of bits.
+    `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels, the latter with the names of classes and videos where
+    they are known. `<split>/self-index.npy`, where queries sit in the database: int64 (queries,), the database row that
+    is the query, -1 for none. `about.json`: which run it was, and the order of bits.
 
     Args:
         record: a finished run.
@@ -115,7 +115,7 @@ def export_run(
         if role == "database" and faiss:
             contents["database.faiss"] = ("index", _index(faiss, array))
         if split in splits:
-            contents |= _labels(splits[split].relevance, role)
+            contents |= _labels(splits[split], role)
         for file, (content, octets) in contents.items():
             path = folder / _folder_name(split) / file
             with atomic_write(path) as opened:
@@ -171,16 +171,18 @@ def _index(faiss: Any, codes: np.ndarray) -> bytes:
     return octets
 
 
-def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
+def _labels(split: Split, role: str) -> dict[str, tuple[str, bytes]]:
     """Return the files of a role's labels: name -> what it is, content."""
+    relevance, part = split.relevance, split.query if role == "query" else split.database
     labels = relevance.query_labels if role == "query" else relevance.database_labels
     rows = [np.flatnonzero(row) if labels.ndim == 2 else [row] for row in labels]
     named = relevance.class_names
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "labels", *(["classes"] if named else [])])
+    writer.writerow(["row", "labels", *(["classes"] if named else []), *([] if part.names is None else ["name"])])
     for number, classes in enumerate(rows):
         names = [csv_cell("; ".join(named[c] for c in classes))] if named else []
+        names += [] if part.names is None else [csv_cell(part.names[number])]
         writer.writerow([number, " ".join(map(str, classes)), *names])
     files = {
         f"{role}-labels.npy": ("labels", _npy(labels)),

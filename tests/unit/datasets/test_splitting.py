@@ -27,9 +27,8 @@ def slowly(by, share, seed, names, classes, groups):
     """The names of the queries, each step as the docstring has it."""
     if by != "group":
         queries = []
-        for part in (
-            [names] if by == "random" else [[n for n, c in zip(names, classes, strict=True) if c == k] for k in set(classes)]
-        ):
+        of_class = [[n for n, c in zip(names, classes, strict=True) if c == k] for k in set(classes)]
+        for part in [names] if by == "random" else of_class:
             queries += sorted(part, key=lambda name: digest(seed, name))[: rounded(share, len(part))]
         return set(queries)
     queries = set()
