@@ -6,7 +6,7 @@ import abc
 import hashlib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ class Part:
 
     def subset(self, rows: np.ndarray, digest: str) -> Part:
         """Return the videos at these positions (int), in this order, under a digest of their own."""
-        others = (None if each is None else each[rows] for each in (self.row_digests, self.names, self.groups))
-        return Part(self.videos.subset(rows), digest, *others)
+        arrays = {name: getattr(self, name) for name in ("row_digests", "names", "groups")}
+        chosen = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return replace(self, videos=self.videos.subset(rows), digest=digest, **chosen)
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Protocol(abc.ABC):
         synthetic: all features are made up, whatever is opened; see also `Split.synthetic`.
         made_of: the protocols whose videos it takes; it trains on the first one's.
         dataset: the data set that it trains on, where it does not bear its name; see `trained_on`.
+        folds: protocols that are run in its place and averaged: the same videos, divided otherwise; () for itself.
     """
 
     name: str
@@ -184,6 +186,7 @@ class Protocol(abc.ABC):
     synthetic: bool = False
     made_of: tuple[Protocol, ...] = ()
     dataset: str = ""
+    folds: tuple[Protocol, ...] = ()
 
     @property
     def trained_on(self) -> str:

@@ -88,7 +88,7 @@ def chosen(names: Sequence[str]) -> list[ManifestProtocol]:
     else:
         protocols = [e.protocol for e in registry.protocols() if isinstance(e.protocol, ManifestProtocol)]
     found = [manifest for protocol in protocols for manifest in data_sets(protocol)]
-    return list({manifest.path: manifest for manifest in found}.values())
+    return list({(manifest.path, manifest.name): manifest for manifest in found}.values())
 
 
 def state_of(protocol: ManifestProtocol, data: Path | None) -> PartState:

@@ -16,6 +16,7 @@ from vhbench.features.inputs import read_text
 
 ROLES = ("train", "query", "database")
 SPLIT = "split"  # the table that stands in place of these
+SPLITS = "splits"  # or a list of manifests, each a split of its own
 Kinds = type | tuple[type, ...]
 TYPES: dict[str, Kinds] = {
     "name": str,
@@ -33,6 +34,7 @@ TYPES: dict[str, Kinds] = {
     "classes": (int, str),
     "published": list,
     "variants": dict,
+    SPLITS: list,
     **dict.fromkeys((*ROLES, SPLIT), dict),
 }
 TABLE_TYPES: dict[str, Kinds] = {
@@ -45,7 +47,15 @@ TABLE_TYPES: dict[str, Kinds] = {
     "key": str,
     "label_key": str,
 }
-RULE_TYPES: dict[str, Kinds] = {"queries": object, "seed": object, "by": str, "groups": list, "pattern": str}
+RULE_TYPES: dict[str, Kinds] = {
+    "queries": object,
+    "seed": object,
+    "by": str,
+    "groups": list,
+    "pattern": str,
+    "folds": int,
+}
+OF_SPLITS = ("name", "title", "dataset", "budget", SPLITS)  # what may stand beside a list of splits
 FILES = ("features", "labels", "names", "groups")
 WORDS = {
     str: "a text in quotes",
@@ -193,7 +203,8 @@ def check_manifest(text: str, path: Path) -> tuple[dict[str, Any], dict[str, Tab
     (required), `labels` (required but in `train`), `beside`, `names`, `rows`, `count`, `key`, `label_key`. Or, in place
     of these, the table `split`: the same and `queries`, `seed`, `by`, `groups`, `pattern`, see
     `vhbench.datasets.splitting.SplitRule`. Table `variants`: a line a known version of the files, as in
-    `"81 label columns" = { classes = 81 }`.
+    `"81 label columns" = { classes = 81 }`. Or, beside `name`, `title`, `dataset` and `budget` alone, `splits`: a list
+    of manifests; then there are no tables.
 
     Args:
         text: of the TOML file.
@@ -208,6 +219,9 @@ def check_manifest(text: str, path: Path) -> tuple[dict[str, Any], dict[str, Tab
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets in brackets, too
         raise DataError(f"{path} is not valid TOML: {error}.") from error
     _check_types(values, TYPES, "at the top level", path)
+    if SPLITS in values:
+        _check_splits(values, path)
+        return values, {}
     roles = [SPLIT] if SPLIT in values else [*ROLES]
     if both := [role for role in ROLES if role in values and SPLIT in values]:
         raise DataError(f"{path} has [split] and [{both[0]}]: [split] stands in place of [train], [query], [database].")
@@ -216,6 +230,15 @@ def check_manifest(text: str, path: Path) -> tuple[dict[str, Any], dict[str, Tab
     tables = {role: _read_table(role, values[role], path) for role in roles}
     read_rule(values, path)
     return values, dict.fromkeys(ROLES, tables[SPLIT]) if SPLIT in values else tables
+
+
+def _check_splits(values: Mapping[str, Any], path: Path) -> None:
+    """Raise an error unless a manifest that lists splits says nothing that these say."""
+    _require(values, ["name"], "at the top level", path)
+    if odd := next((key for key in values if key not in OF_SPLITS), None):
+        raise DataError(f"{path} has `splits` and `{odd}`: that stands in the manifests that `splits` lists.")
+    _check_top(values, path)
+    _check_files(values[SPLITS], SPLITS, "at the top level", path)
 
 
 def read_rule(values: Mapping[str, Any], path: Path) -> SplitRule | None:

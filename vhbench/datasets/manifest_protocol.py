@@ -11,6 +11,7 @@ import numpy as np
 from vhbench.datasets.manifest import ROLES, Manifest, Table, read_manifest
 from vhbench.datasets.opening import Opening
 from vhbench.datasets.problems import refuse_unsound
+from vhbench.errors import DataError
 from vhbench.features import drop_extra_column, match_forms
 from vhbench.protocol import Protocol, Relevance, Split
 
@@ -144,7 +145,7 @@ def data_sets(protocol: Protocol) -> list[ManifestProtocol]:
     if isinstance(protocol, ManifestProtocol):
         return [protocol]
     found = [manifest for base in protocol.made_of for manifest in data_sets(base)]
-    return list({manifest.path: manifest for manifest in found}.values())
+    return list({(manifest.path, manifest.name): manifest for manifest in found}.values())
 
 
 def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
@@ -158,7 +159,11 @@ def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
         DataError: the file is missing, is no TOML, or an entry is missing or of the wrong type.
         UsageError: it has a key that does not exist; the message names the nearest valid one.
     """
-    return ManifestProtocol(Path(path), *read_manifest(path), beside)
+    values, tables = read_manifest(path)
+    protocol = ManifestProtocol(Path(path), values, tables, beside) if tables else None
+    if protocol is None or (protocol.split and protocol.split.folds):
+        raise DataError(f"{path} is of several splits, where one is needed.")
+    return protocol
 
 
 def _find_queries(query: np.ndarray, database: np.ndarray) -> np.ndarray:

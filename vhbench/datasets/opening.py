@@ -222,8 +222,8 @@ class Opening:
             VideoSet(features if frames is None else SampledFrames(features, frames), chosen),
             digest_of_choice(features.digest, frames, chosen),
             taken(row_digests, chosen),
-            of(videos.names, rows),
-            of(videos.groups, rows),
+            names=of(videos.names, rows),
+            groups=of(videos.groups, rows),
         )
 
     def notes(self) -> dict[str, Any]:

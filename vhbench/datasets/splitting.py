@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,10 @@ BY = {
 }
 CLIP = r"(?:.*[/\\])?([^/\\]+_g[0-9]+)_c[0-9]+(?:\.[^./\\]*)?"  # v_Archery_g01_c02.avi -> v_Archery_g01
 LARGEST_SEED = 2**63
+MOST_FOLDS = 1000
 SHOWN = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class SplitRule:
         by: a name of `BY`.
         groups: files with the group of each video; () where names tell it.
         pattern: a regular expression that a video's whole name matches; what its brackets hold is the group.
+        folds: in how many parts the videos are divided, each of them the queries of one split; 0: one split of
+            `queries`.
+        fold: which of these splits this is, from 1 up; 0 where there are no folds.
         path: the manifest, for messages.
     """
 
@@ -40,6 +46,8 @@ class SplitRule:
     by: str = "random"
     groups: tuple[str, ...] = ()
     pattern: str = CLIP
+    folds: int = 0
+    fold: int = 0
     path: str = ""
 
     @classmethod
@@ -60,6 +68,14 @@ class SplitRule:
             raise DataError(
                 f"`seed` in table [split] of {path} is {_short(rule.seed)}: it is a whole number from 0 up."
             )
+        if {"folds", "queries"} <= set(values):
+            raise DataError(
+                f"{path} has both `folds` and `queries` in [split]: with folds, every video is a query once."
+            )
+        if "folds" in values and not 2 <= rule.folds <= MOST_FOLDS:
+            raise DataError(
+                f"`folds` in table [split] of {path} is {rule.folds}: it is a number from 2 to {MOST_FOLDS}."
+            )
         if rule.by not in BY:
             raise unknown("way to split", rule.by, BY, f"`by` stands in table [split] of {path}.")
         if rule.by != "group" and {"groups", "pattern"} & set(values):
@@ -77,7 +93,8 @@ class SplitRule:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"{self.queries:g} of the videos are queries, by {self.by}, seed {self.seed}"
+        part = f"part {self.fold} of {self.folds}" if self.folds else f"{self.queries:g}"
+        return f"{part} of the videos are queries, by {self.by}, seed {self.seed}"
 
 
 def query_rows(
@@ -95,6 +112,9 @@ def query_rows(
     - group: a group's key is made of its name. In the order of their keys groups become queries for as long as each
       brings the number of query videos nearer to `queries * n`; at least the first does, and the last never. This
       is done within each class where every group has videos of one class only, else over all groups.
+
+    With `folds`, the videos, or groups, are dealt in the same orders, class after class, to the folds one by one:
+    place i (from 0) is a query of fold i % folds + 1.
 
     Args:
         rule: how.
@@ -114,8 +134,10 @@ def query_rows(
         raise DataError(f"{rule.path}: {count} video cannot be split into queries and database: two are needed.")
     if names is None:
         names = np.arange(count).astype(np.str_)
+    if count < rule.folds:
+        raise DataError(f"{rule.path}: {count} videos cannot be divided into {rule.folds} folds.")
     if rule.by == "random":
-        return np.sort(_first(np.arange(count), names, rule))
+        return np.sort(_queries([np.arange(count)], names, rule))
     classes = _one_class(labels)
     if rule.by == "class":
         if classes is None:
@@ -123,7 +145,7 @@ def query_rows(
                             'use by = "random" or "group".')  # fmt: skip
         members = _members(classes)
         _refuse_single(members, "video", rule)
-        return np.sort(np.concatenate([_first(rows, names, rule) for rows in members.values()]))
+        return np.sort(_queries([*members.values()], names, rule))
     assert groups is not None
     return _by_group(rule, classes, groups)
 
@@ -153,37 +175,53 @@ def key_of(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _first(rows: np.ndarray, names: np.ndarray, rule: SplitRule) -> np.ndarray:
-    """Return the queries among these rows."""
-    count = min(max(int(rule.queries * len(rows) + 0.5), 1), len(rows) - 1)
-    order = sorted(rows.tolist(), key=lambda row: key_of(rule.seed, names[row]))
-    return np.array(order[:count], dtype=np.int64)
+def _queries(parts: Sequence[np.ndarray], names: np.ndarray, rule: SplitRule) -> np.ndarray:
+    """Return the queries among the rows of each part."""
+    orders = [sorted(rows.tolist(), key=lambda row: key_of(rule.seed, names[row])) for rows in parts]
+    if rule.folds:
+        return np.array(_dealt(orders, rule), dtype=np.int64)
+    counts = [min(max(int(rule.queries * len(order) + 0.5), 1), len(order) - 1) for order in orders]
+    return np.concatenate([np.array(order[:n], np.int64) for order, n in zip(orders, counts, strict=True)])
+
+
+def _dealt(orders: Sequence[Sequence[T]], rule: SplitRule) -> list[T]:
+    """Return what falls to the rule's fold of the orders one after the other."""
+    return [item for order in orders for item in order][rule.fold - 1 :: rule.folds]
 
 
 def _by_group(rule: SplitRule, classes: np.ndarray | None, groups: np.ndarray) -> np.ndarray:
     members = _members(groups)
-    if len(members) < 2:
-        raise DataError(f"{rule.path}: all {len(groups)} videos are of one group, {next(iter(members))!r}: "
-                        'no group can be left for the other side; use by = "random" or "class".')  # fmt: skip
-    if classes is None or any(len(np.unique(classes[rows])) > 1 for rows in members.values()):
-        return np.sort(np.concatenate(_nearest([*members], members, rule)))
-    of_class: dict[Any, dict[str, np.ndarray]] = {}
-    for group, rows in members.items():
-        of_class.setdefault(classes[rows[0]].item(), {})[group] = rows
-    _refuse_single(of_class, "group", rule)
-    return np.sort(np.concatenate([rows for named in of_class.values() for rows in _nearest([*named], named, rule)]))
+    if len(members) < max(2, rule.folds):
+        raise DataError(
+            f"{rule.path}: the {len(groups)} videos are of {len(members)} group{'s' if len(members) > 1 else ''}, "
+            f"{', '.join(map(repr, [*members][:SHOWN]))}: too few for {max(2, rule.folds)} sides; "
+            'use by = "random" or "class".'
+        )
+    parts = [[*members]]
+    if classes is not None and all(len(np.unique(classes[rows])) == 1 for rows in members.values()):
+        of_class: dict[Any, list[str]] = {}
+        for group, rows in members.items():
+            of_class.setdefault(classes[rows[0]].item(), []).append(group)
+        _refuse_single(of_class, "group", rule)
+        parts = [*of_class.values()]
+    orders = [sorted(part, key=lambda name: key_of(rule.seed, name)) for part in parts]
+    if rule.folds:
+        chosen = _dealt(orders, rule)
+    else:
+        chosen = [group for order in orders for group in _nearest(order, members, rule)]
+    return np.sort(np.concatenate([members[group] for group in chosen]))
 
 
-def _nearest(names: list[str], members: Mapping[str, np.ndarray], rule: SplitRule) -> list[np.ndarray]:
-    """Return the rows of the groups that are queries."""
-    wanted = rule.queries * sum(map(len, members.values()))
-    taken: list[np.ndarray] = []
+def _nearest(order: Sequence[str], members: Mapping[str, np.ndarray], rule: SplitRule) -> list[str]:
+    """Return the groups that are queries, of groups in the order of their keys."""
+    wanted = rule.queries * sum(len(members[group]) for group in order)
+    taken: list[str] = []
     count = 0
-    for name in sorted(names, key=lambda name: key_of(rule.seed, name))[:-1]:
-        more = count + len(members[name])
+    for group in order[:-1]:
+        more = count + len(members[group])
         if taken and abs(more - wanted) >= abs(count - wanted):
             break
-        taken.append(members[name])
+        taken.append(group)
         count = more
     return taken
 

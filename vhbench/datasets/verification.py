@@ -79,7 +79,7 @@ def role_of(protocol: ManifestProtocol, opening: Opening, role: str, found: Mapp
     digest = digest_of_choice(content_digest(dtype, shape, joined), frames, rows)
     distinct = np.where(zero[:, None], np.uint8(0), joined)
     videos = VideoSet(np.broadcast_to(np.zeros((), dtype), shape), rows)
-    part = Part(videos, digest, taken(distinct, rows), opening.names(role), opening.groups(role))
+    part = Part(videos, digest, taken(distinct, rows), names=opening.names(role), groups=opening.groups(role))
     return Role(sets, part, taken(joined, rows), taken(sketches, rows))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vhbench.plugins.registry import Registry
 from vhbench.report.beside import with_published
+from vhbench.report.folds import averaged
 from vhbench.report.published import read_published
 from vhbench.report.references import chance_levels, with_references
 from vhbench.report.rows import Row, rows
@@ -53,7 +54,7 @@ def comparison(
         log.warning("%s is not put together with other data of its name: %s", protocol, differs)
     alike = groups(records, choice)
     found = with_statistics(found, alike, ci=ci, baseline=baseline, pairs=significance)
-    found = with_references(found, alike, references)
+    found = averaged(with_references(found, alike, references), alike, choice)
     if not published:
         return found
     beside = with_published(found, read_published(), choice.methods)

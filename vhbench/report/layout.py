@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from vhbench.errors import UsageError
 from vhbench.report.beside import differing
+from vhbench.report.folds import spread_note
 from vhbench.report.rows import Row
 from vhbench.report.significance import ALPHA
 from vhbench.system.text import plain
@@ -221,6 +222,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     ours = [row for row in rows if row.ours]
     metrics = ", ".join(unique(row.metric for row in ours))
     spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in ours) else ""
+    spread = spread_note(ours) or spread
     interval = "; in brackets the 95 % bootstrap interval over queries" if any(row.ci for row in ours) else ""
     notes = [f"{metrics}; {_queries(ours)}{spread}{interval}", *_test_notes(ours)]
     if any(row.stale for row in ours):

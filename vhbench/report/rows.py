@@ -69,6 +69,8 @@ class Row:
         beside: for a published number, the full name of our metric in whose column it stands.
         warnings: what to mistrust in one run or more (`vhbench.runs.warnings`).
         reference: what this number is where it is no method's: chance, cosine or attainable; else empty.
+        folds: over how many splits of its protocol it is the mean; 0 where the protocol has one.
+        folds_of: how many splits the protocol has; 0 for one.
     """
 
     protocol: str
@@ -92,6 +94,8 @@ class Row:
     beside: str = ""
     warnings: tuple[str, ...] = ()
     reference: str = ""
+    folds: int = 0
+    folds_of: int = 0
 
     @property
     def ours(self) -> bool:

@@ -19,7 +19,7 @@ FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
-    "beside", "warnings", "reference",
+    "beside", "warnings", "reference", "folds",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 

@@ -136,7 +136,7 @@ def test_impossible_rules_are_one_sentence(values, words):
         ("random", [0], None, "1 video cannot be split"),
         ("class", [0, 0, 1, 2, 2, 3], None, "2 classes have one video only (1, 3), which cannot be on both sides"),
         ("group", [0, 0, 1, 1], ["a", "b", "c", "c"], "1 class has one group only (1)"),
-        ("group", [0, 0], ["a", "a"], "all 2 videos are of one group, 'a'"),
+        ("group", [0, 0], ["a", "a"], "the 2 videos are of 1 group, 'a': too few for 2 sides"),
     ],
 )
 def test_what_cannot_be_split_is_named(by, labels, groups, words):
