@@ -6,7 +6,7 @@ All arithmetic is on whole numbers and all randomness comes from a hash, so that
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 
@@ -42,6 +42,29 @@ class Look:
     dark: int
     size: int
     ink: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What some videos show.
+
+    Attributes:
+        classes: int (videos,).
+        images: which of scikit-learn's handwritten images, int (videos,).
+        corners: top and left of the background in the photograph, int (videos, 2).
+        ink: brightness of the digit, int (videos,).
+        drift: pixels that it goes below and right of its usual path, int (videos, 2).
+    """
+
+    classes: np.ndarray
+    images: np.ndarray
+    corners: np.ndarray
+    ink: np.ndarray
+    drift: np.ndarray
+
+    def subset(self, rows: np.ndarray) -> Scenes:
+        """Return those of some videos."""
+        return Scenes(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 LOOKS = {
@@ -81,19 +104,36 @@ def frames(name: str, role: str, rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, dtype=np.int64)
     if len(rows) and not 0 <= rows.min() <= rows.max() < COUNTS[role]:
         raise UsageError(f"{name} has the {role} videos 0 to {COUNTS[role] - 1}, not {rows.min()} to {rows.max()}.")
-    look, stream = LOOKS[name], f"{name}/{role}"
-    shapes = _bordered_digits()[digit_images(name, role)][rows]
-    backgrounds = _backgrounds(look, stream, COUNTS[role])[rows]
-    ink = look.ink[0] + draw(f"{stream}/ink", COUNTS[role], look.ink[1] - look.ink[0] + 1)[rows].astype(np.int16)
+    look, stream, count = LOOKS[name], f"{name}/{role}", COUNTS[role]
+    images, corners = digit_images(name, role), crops(look, stream, count)
+    scenes = Scenes(labels(role), images, corners, *ink_and_drift(look, stream, count))
+    return film(look, scenes.subset(rows))
 
-    path = _paths(look.size)[labels(role)[rows] % len(MOTIONS)]
-    drift = [draw(f"{stream}/drift {axis}", COUNTS[role], 2 * DRIFT + 1)[rows, None] - DRIFT for axis in "yx"]
-    y = _digit_pixel(path[..., 0] + drift[0], path[..., 2])
-    x = _digit_pixel(path[..., 1] + drift[1], path[..., 2])
-    pen = shapes[np.arange(len(rows))[:, None, None, None], y[..., :, None], x[..., None, :]]
-    under = backgrounds[:, None]
-    pictures: np.ndarray = under + ((ink[:, None, None, None] - under) * pen) // PEN
+
+def film(look: Look, scenes: Scenes) -> np.ndarray:
+    """Draw what videos of one look show: brightness, uint8 (videos, 16, 32, 32)."""
+    path = _paths(look.size)[scenes.classes % len(MOTIONS)]
+    y = _digit_pixel(path[..., 0] + scenes.drift[:, :1], path[..., 2])
+    x = _digit_pixel(path[..., 1] + scenes.drift[:, 1:], path[..., 2])
+    shapes = _bordered_digits()[scenes.images]
+    pen = shapes[np.arange(len(shapes))[:, None, None, None], y[..., :, None], x[..., None, :]]
+    under = _backgrounds(look, scenes.corners)[:, None]
+    ink = scenes.ink.astype(np.int16)[:, None, None, None]
+    pictures: np.ndarray = under + ((ink - under) * pen) // PEN
     return pictures.astype(np.uint8)
+
+
+def crops(look: Look, stream: str, count: int) -> np.ndarray:
+    """Draw where in the photograph backgrounds lie: top and left, int64 (count, 2)."""
+    spans = [length - SIDE + 1 for length in _photo(look.photo).shape]
+    return np.stack([draw(f"{stream}/crop {axis}", count, span) for axis, span in enumerate(spans)], axis=1)
+
+
+def ink_and_drift(look: Look, stream: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the digits' brightness, int64 (count,), and how far below and right of their paths they go, (count, 2)."""
+    ink = look.ink[0] + draw(f"{stream}/ink", count, look.ink[1] - look.ink[0] + 1)
+    drift = [draw(f"{stream}/drift {axis}", count, 2 * DRIFT + 1) - DRIFT for axis in "yx"]
+    return ink, np.stack(drift, axis=1)
 
 
 def digit_images(name: str, role: str) -> np.ndarray:
@@ -101,16 +141,20 @@ def digit_images(name: str, role: str) -> np.ndarray:
 
     The first three quarters of each digit's images serve the database, the others the queries, in every demo set.
     """
-    targets = _digits()[1]
     chosen = draw(f"{name}/{role}/image", COUNTS[role], 2**31)
     images = np.empty(COUNTS[role], dtype=np.int64)
     for index, digit in enumerate(DIGITS):
-        of_digit = np.flatnonzero(targets == digit)
+        of_digit = digit_images_of(digit)
         cut = len(of_digit) * 3 // 4
         pool = of_digit[:cut] if role == "database" else of_digit[cut:]
         mine = labels(role) // len(MOTIONS) == index
         images[mine] = pool[chosen[mine] % len(pool)]
     return images
+
+
+def digit_images_of(digit: int) -> np.ndarray:
+    """Return which of scikit-learn's handwritten images show a digit, int64 (images,): 178 or more."""
+    return np.flatnonzero(_digits()[1] == digit)
 
 
 def draw(stream: str, count: int, span: int) -> np.ndarray:
@@ -148,12 +192,10 @@ def _digit_pixel(start: np.ndarray, size: np.ndarray) -> np.ndarray:
     return pixel
 
 
-def _backgrounds(look: Look, stream: str, count: int) -> np.ndarray:
-    """Return each video's crop of the photograph with its contrast cut to an eighth, int16 (count, SIDE, SIDE)."""
+def _backgrounds(look: Look, corners: np.ndarray) -> np.ndarray:
+    """Return each video's crop of the photograph with its contrast cut to an eighth, int16 (videos, SIDE, SIDE)."""
     photo = (look.dark + _photo(look.photo) // 8).astype(np.int16)
-    crops = np.lib.stride_tricks.sliding_window_view(photo, (SIDE, SIDE))
-    tops, lefts = (draw(f"{stream}/crop {axis}", count, crops.shape[axis]) for axis in (0, 1))
-    chosen: np.ndarray = crops[tops, lefts]
+    chosen: np.ndarray = np.lib.stride_tricks.sliding_window_view(photo, (SIDE, SIDE))[corners[:, 0], corners[:, 1]]
     return chosen
 
 

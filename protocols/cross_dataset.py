@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vhbench.errors import DataError, UsageError
+from vhbench.features.stamp import check_alike as check_stamps
 from vhbench.protocol import InDomain, Protocol, Split
 from vhbench.protocols.demo import Demo
 from vhbench.protocols.standard import standard
@@ -50,6 +51,7 @@ class CrossDataset(Protocol):
                 f"{self.name} is impossible: videos of {self._train.name} have {ours.frames} frames of {ours.dim} "
                 f"dimensions, those of {self._test.name} {theirs.frames} of {theirs.dim}."
             )
+        check_stamps(a.train.stamp, b.database.stamp, (self._train.name, self._test.name))
         main = replace(
             b,
             name=self._test.name,

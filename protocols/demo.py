@@ -8,19 +8,15 @@ only in the order of the frames. Queries show other handwritten images than the 
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from vhbench.errors import VhbenchError
 from vhbench.features import digest_rows
 from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.protocols._demo_features import BLOCK, DIM, describe, to_features
+from vhbench.protocols._demo_store import digest, load_or_make
 from vhbench.protocols._demo_video import CLASSES, COUNTS, FRAMES, LOOKS, class_names, frames, labels
-from vhbench.system.files import atomic_write, cache_folder
 from vhbench.videos import VideoSet
 
 VERSION = 1  # raise it with every change to the videos or their description, and put the new digests below
@@ -85,25 +81,8 @@ def protocols() -> list[Protocol]:
 
 
 def load_stored(name: str) -> np.ndarray:
-    """Return a set's stored bytes, from the cache where it holds them undamaged; else make and keep them.
-
-    Warns where they differ from the published ones.
-
-    Returns:
-        uint8 (1540, 16, 128), the database before the queries.
-    """
-    path = cache_folder() / f"{name}-v{VERSION}.npz"
-    features = _read(path)
-    if features is None:
-        features = make(name)
-        _keep(path, features)
-    if digest(features) != EXPECTED[name]:
-        warnings.warn(
-            f"The {name} videos made on this machine differ from the published ones (another JPEG decoder or "
-            "scikit-learn?): do not compare numbers on them with those of other machines.",
-            stacklevel=2,
-        )
-    return features
+    """Return a set's stored bytes (`load_or_make`): uint8 (1540, 16, 128), the database before the queries."""
+    return load_or_make(f"{name}-v{VERSION}", EXPECTED[name], lambda: make(name))
 
 
 def make(name: str) -> np.ndarray:
@@ -114,27 +93,3 @@ def make(name: str) -> np.ndarray:
         for start in range(0, COUNTS[role], BLOCK)
     ]
     return np.concatenate(blocks)
-
-
-def digest(stored: np.ndarray) -> str:
-    """Return the hexadecimal sha256 of stored bytes."""
-    return hashlib.sha256(np.ascontiguousarray(stored).data).hexdigest()
-
-
-def _read(path: Path) -> np.ndarray | None:
-    """Return the features in a cache file, or None where it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            features: np.ndarray = file["features"]
-            return features if digest(features) == str(file["sha256"]) else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _keep(path: Path, features: np.ndarray) -> None:
-    """Write a cache file; where that is impossible the videos are made again next time."""
-    try:
-        with atomic_write(path) as file:
-            np.savez(file, features=features, sha256=np.asarray(digest(features)))
-    except VhbenchError as error:
-        warnings.warn(f"The demo videos cannot be kept: {error} $VHBENCH_CACHE names the folder.", stacklevel=3)

@@ -58,7 +58,8 @@ def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Give all tests and their child processes a cache of their own and no data folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VHBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("VHBENCH_DATA", raising=False)
+        for name in ("VHBENCH_DATA", "COLUMNS"):  # tables would be broken to a width
+            patch.delenv(name, raising=False)
         yield
 
 

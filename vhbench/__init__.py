@@ -11,17 +11,21 @@ from vhbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vhbench.api import compare as compare
+    from vhbench.api import encode as encode
     from vhbench.api import export as export
+    from vhbench.api import extract as extract
     from vhbench.api import report as report
     from vhbench.api import reproduce as reproduce
     from vhbench.api import rescore as rescore
     from vhbench.api import run as run
+    from vhbench.grid.fit import fit as fit
     from vhbench.method import Budget as Budget
     from vhbench.method import FitContext as FitContext
     from vhbench.method import Method as Method
     from vhbench.method import Tags as Tags
     from vhbench.scoring import Scores as Scores
     from vhbench.scoring import evaluate as evaluate
+    from vhbench.search.loading import load as load
     from vhbench.training import NeuralMethod as NeuralMethod
     from vhbench.videos import VideoSet as VideoSet
 
@@ -43,8 +47,12 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "Tags": "vhbench.method",
     "VideoSet": "vhbench.videos",
     "compare": "vhbench.api",
+    "encode": "vhbench.api",
     "evaluate": "vhbench.scoring",
     "export": "vhbench.api",
+    "fit": "vhbench.grid.fit",
+    "load": "vhbench.search.loading",
+    "extract": "vhbench.api",
     "report": "vhbench.api",
     "reproduce": "vhbench.api",
     "rescore": "vhbench.api",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from vhbench.errors import UsageError
 from vhbench.grid.request import request
 from vhbench.plugins.registry import Registry
-from vhbench.report.comparison import comparison, draw
+from vhbench.report.comparison import Figures, comparison, draw
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import Record
 from vhbench.runs.references import read_references
@@ -21,6 +21,8 @@ from vhbench.system.files import user_path
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from vhbench.search.gallery import Gallery
 
 OneOrMoreNames = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 OneOrMoreNumbers = SupportsIndex | Iterable[SupportsIndex]
@@ -39,6 +41,7 @@ def run(
     budget: str | None = None,
     epochs: int | None = None,
     eval_at: OneOrMoreNumbers = (),
+    keep_model: bool = False,
     precision: str = "float32",
     normalize: str = "none",
     allow_counts: bool = False,
@@ -59,11 +62,12 @@ def run(
         protocol: one name or several, or paths of manifests.
         bits: one code length or several.
         seeds: one seed or several.
-        params: method -> hyper-parameter -> value, as `--set`.
+        params: method -> hyper-parameter -> value, or a list of values, every combination of which is run.
         preset: published settings to start from: "auto", "none" or a data set's name.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
         eval_at: epochs, counted from 1, whose scores are recorded too; none is chosen by them.
+        keep_model: keep what encoding needs of each trained method beside its record; see `vhbench.load`.
         precision: "float32", "tf32" (on GPUs) or "bf16", each with "+half" for training features in float16.
         normalize: feature scaling, learnt on the training videos: "none", "l2", "standard", "whiten" or "whiten=0.5".
         allow_counts: accept files of another size than a protocol expects; the records say so.
@@ -73,7 +77,7 @@ def run(
         deterministic: use deterministic GPU kernels.
         checkpoint_every: seconds between checkpoints.
         launcher: how runs are worked off, "inline", "local" or "slurm" (which returns at once, unless `wait=True`).
-        rerun: "missing", "failed", "stale" or "all".
+        rerun: "missing", "failed", "stale", "model" or "all".
         plugins: Python files with further methods.
         **launcher_options: the launcher's own, e.g. workers=2, gpus=[0, 1], time_limit=3600 (seconds).
 
@@ -87,11 +91,12 @@ def run(
     """
     from vhbench.grid.settings import Observer
 
-    texts = {name: {key: str(value) for key, value in values.items()} for name, values in (params or {}).items()}
+    texts = {name: {key: _values(value) for key, value in values.items()} for name, values in (params or {}).items()}
     names = {"methods": _texts(method), "protocols": _texts(protocol), "bits": _ints(bits), "seeds": _ints(seeds)}
     asked = request({
         **launcher_options, **names, "params": texts, "preset": preset, "budget": budget, "epochs": epochs,
-        "eval_at": _ints(eval_at), "precision": precision, "normalize": normalize, "allow_counts": allow_counts,
+        "eval_at": _ints(eval_at), "keep_model": keep_model, "precision": precision, "normalize": normalize,
+        "allow_counts": allow_counts,
         "data": _data_folder(data), "out": user_path(out), "device": device, "deterministic": deterministic,
         "checkpoint_every": checkpoint_every, "launcher": launcher, "rerun": rerun, "plugins": plugins,
     })  # fmt: skip
@@ -128,11 +133,21 @@ def compare(
     convention: str = "literature",
     ci: bool = False,
     baseline: str | None = None,
+    difference: str | None = None,
     significance: bool = False,
+    pairwise: bool = False,
     published: bool = False,
     references: bool = False,
+    sort: str | None = None,
+    percent: bool = False,
+    names: Mapping[str, str] | None = None,
     pr: Path | str | None = None,
     map_file: Path | str | None = None,
+    distances: Path | str | None = None,
+    wins: Path | str | None = None,
+    tradeoff: Path | str | None = None,
+    width: str = "page",
+    highlight: OneOrMoreNames = (),
     out: Path | str = "results",
     plugins: Sequence[Path | str] = (),
 ) -> pd.DataFrame:
@@ -147,16 +162,27 @@ def compare(
         convention: "literature" or "strict": what a partial name leaves out.
         ci: add the 95 % bootstrap interval over queries.
         baseline: test every method against this one.
+        difference: the same, each difference with its 95 % interval (`tests`, `ci` of each).
         significance: test all pairs of methods.
+        pairwise: the same with intervals, and a row a pair is returned.
         published: add other people's numbers for the same protocol.
         references: add chance, the cosine of mean frames and what is attainable; figures show them anyway.
+        sort: order of the methods: "name", "value" (best first at the longest code), or a code length as text.
+        percent: scores in percent, in figures; the rows keep fractions.
+        names: what to call methods, or rows by their whole label; figures call the others what papers do.
         pr: file to draw precision-recall curves into; .pdf, .svg or .png.
         map_file: file to draw mAP@K into, against K and against the code length.
+        distances: file to draw histograms of Hamming distances into.
+        wins: file to draw all pairs of methods into, with tests.
+        tradeoff: file to draw the first metric into, against time, memory and code length.
+        width: of figures: "column" or "page" of a two-column paper.
+        highlight: methods, or rows by their whole label, that figures draw in colour and all others in grey.
         out: results folder.
         plugins: Python files with further methods, for telling which runs are stale.
 
     Returns:
-        A row a protocol, split, method, code length and metric; columns as in `vhbench compare --format json`.
+        A row a protocol, split, method, code length and metric, or with `pairwise` a pair of them; columns as in
+        `vhbench compare --format json`.
 
     Raises:
         UsageError: a name that no finished run has, a metric that is not recorded, or an impossible test.
@@ -165,24 +191,29 @@ def compare(
     """
     import pandas as pd
 
-    from vhbench.report.figures import check_path
+    from vhbench.report.figures.look import Look
+    from vhbench.report.pairs import pair_list
+    from vhbench.report.shown import Names, in_order, renamed, usual_names
 
-    figures = [user_path(path) if path else None for path in (pr, map_file)]
-    for path in filter(None, figures):
-        check_path(path)
+    figures = Figures(*(user_path(path) if path else None for path in (pr, map_file, distances, wins, tradeoff)))
+    figures.check()
+    look = Look(width, _texts(highlight), Names(names or {}, usual_names()), percent)
     records, problems = Store(out).records()
     kept, faults = read_references(user_path(out))
     for problem in [*problems, *faults]:
         log.warning("left out: %s", problem)
-    names = Registry(plugins).protocol_names(_texts(protocol))
-    choice = Choice(names, _texts(method), _ints(bits), _texts(metric), convention)
+    protocols = Registry(plugins).protocol_names(_texts(protocol))
+    choice = Choice(protocols, _texts(method), _ints(bits), _texts(metric), convention)
     found = comparison(
-        records, choice, ci=ci, baseline=baseline, significance=significance, published=published, plugins=plugins,
-        references=kept if references else (),
+        records, choice, ci=ci, baseline=baseline, difference=difference, significance=significance, pairwise=pairwise,
+        published=published, plugins=plugins, references=kept if references else (),
     )  # fmt: skip
+    in_rows = Names(names or {})
+    in_rows.check(found)
+    shown = in_order(renamed(found, in_rows), sort)
     if found:
-        draw(records, choice, figures[0], figures[1], kept)
-    return pd.DataFrame([row.to_json() for row in found])
+        draw(records, choice, figures, look, kept)
+    return pd.DataFrame(pair_list(shown) if pairwise else [row.to_json() for row in shown])
 
 
 def reproduce(
@@ -372,9 +403,103 @@ def export(
     return pd.DataFrame({**vars(file), "path": str(file.path)} for file in files)
 
 
+def encode(
+    run: str | os.PathLike[str],
+    features: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: Path | str,
+    *,
+    key: str = "feats",
+    device: str = "auto",
+    batch: int | None = None,
+    out: Path | str = "results",
+    plugins: Sequence[Path | str] = (),
+) -> Gallery:
+    """Do what `vhbench encode` does and return the codes, which are not read before they are used.
+
+    Args:
+        run: as for `vhbench.load`.
+        features: a feature file or several, read as one in this order.
+        output: where the codes go.
+        key: name of the features' data set in HDF5 files.
+        device: "auto", "cpu" or "cuda:N".
+        batch: videos encoded at a time, 65,536 by default; fewer take less memory.
+        out: results folder, where an id is given.
+        plugins: Python files with further methods.
+
+    Returns:
+        `codes`, a memory map of uint8 (videos, ceil(bits / 8)), bit j in bit j % 8 of byte j // 8; `names`; `about`.
+
+    Raises:
+        UsageError: as for `vhbench.load`, or `output` holds other things.
+        DataError: the files cannot be used, or were not computed as what the model was trained on.
+        StoreError: a file of the model is damaged, or the codes cannot be written.
+    """
+    from vhbench.search.encode import encode_files
+    from vhbench.search.loading import load
+
+    model = load(run, out=out, device=device, plugins=plugins)
+    paths = [user_path(path) for path in _texts(features)]
+    return encode_files(model, paths, user_path(output), key=key, batch=batch, say=log.warning)
+
+
+def extract(
+    videos: OneOrMoreNames,
+    output: Path | str,
+    *,
+    network: str = "efficientnet-lite0",
+    layer: str | None = None,
+    weights: Path | str | None = None,
+    frames: int = 25,
+    dtype: str = "float16",
+    jobs: int | None = None,
+    device: str = "cpu",
+    shard: tuple[int, int] = (1, 1),
+) -> pd.DataFrame:
+    """Do what `vhbench extract` does: compute frame features of videos and write them as one HDF5 file.
+
+    Args:
+        videos: a folder or file, or several.
+        output: the feature file.
+        network: "efficientnet-lite0", "vgg16", "resnet50" or the path of an ONNX file.
+        layer: its output; None takes the network's default.
+        weights: the weights of vgg16 or resnet50.
+        frames: frames a video.
+        dtype: "float16" or "float32".
+        jobs: processes; None: one a core.
+        device: "auto", "cpu" or "cuda:N".
+        shard: (number from 1, of how many): only this part of the videos.
+
+    Returns:
+        A row a video: name, distinct (different frames; 0 where it gave no features) and reason.
+
+    Raises:
+        UsageError: there are no videos, or no such network, layer, weights or device, or a package is missing.
+        DataError: the weights cannot be read, or the output, or parts of it, are of another extraction.
+        StoreError: something cannot be written, or no video gave features.
+    """
+    import pandas as pd
+
+    from vhbench.system.environment import resolve_device
+    from vhbench.video.extraction import Wish
+    from vhbench.video.extraction import extract as do
+    from vhbench.video.networks import Choice
+
+    choice = Choice(network, layer, user_path(weights) if weights else None, resolve_device(device))
+    paths = [user_path(text) for text in _texts(videos)]
+    outcome = do(Wish(paths, user_path(output), choice, frames, dtype, jobs, shard))
+    rows = [(name, int(count), "") for name, count in zip(outcome.names, outcome.distinct, strict=True)]
+    rows += [(name, 0, reason) for name, reason in outcome.reasons.items()]
+    return pd.DataFrame(sorted(rows), columns=["name", "distinct", "reason"])
+
+
 def _data_folder(data: Path | str | None) -> Path | None:
     data = data or os.environ.get("VHBENCH_DATA")
     return user_path(data) if data else None
+
+
+def _values(value: Any) -> list[str]:
+    """Return a hyper-parameter's value or values as texts, each of which is one value."""
+    return [str(item) for item in ([value] if isinstance(value, str) or not isinstance(value, Iterable) else value)]
 
 
 def _texts(value: OneOrMoreNames) -> tuple[str, ...]:

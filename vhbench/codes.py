@@ -119,6 +119,11 @@ def audit(codes: np.ndarray) -> dict[str, float]:
 
 
 def faults(found: dict[str, float]) -> list[str]:
+    """Return what `faulty_entries` says, without the entries' names."""
+    return list(faulty_entries(found).values())
+
+
+def faulty_entries(found: dict[str, float]) -> dict[str, str]:
     """Say in words what an audit finds wrong with codes as a hash; nothing where they are sound.
 
     Copies and constant bits make a code shorter than it is called. Few different codes, or one that many items share,
@@ -126,18 +131,21 @@ def faults(found: dict[str, float]) -> list[str]:
 
     Args:
         found: what `audit` returns.
+
+    Returns:
+        The name of each entry that is too high or too low -> what is wrong.
     """
     n, bits = int(found["n"]), int(found["bits"])
     distinct, largest = int(found["distinct_codes"]), int(found["largest_bucket"])
-    said = []
+    said = {}
     if copies := int(found["duplicate_bits"]):
-        said.append(f"{copies} of {bits} bits are copies of another")
+        said["duplicate_bits"] = f"{copies} of {bits} bits are copies of another"
     if dead := int(found["dead_bits"]):
-        said.append(f"{dead} of {bits} bits are constant")
+        said["dead_bits"] = f"{dead} of {bits} bits are constant"
     if distinct < DISTINCT_SHARE * min(n, 2**bits, MANY_CODES):
-        said.append(f"{n} items have only {distinct} different codes")
+        said["distinct_codes"] = f"{n} items have only {distinct} different codes"
     if largest > BUCKET_SHARE * n and bits > SHORT_BITS:
-        said.append(f"{largest} of {n} items share one code")
+        said["largest_bucket"] = f"{largest} of {n} items share one code"
     return said
 
 

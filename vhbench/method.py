@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from vhbench.errors import MethodError
+from vhbench.errors import MethodError, VhbenchError
+from vhbench.system.arrays import read_npz
 
 if TYPE_CHECKING:
     from vhbench.checkpoint import Checkpoint
     from vhbench.videos import VideoSet
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,26 @@ class FitContext:
         return int(self.rng(stream).integers(2**63))
 
 
+def _in_one_sentence(load: F) -> F:
+    """Make what a `load` raises over a file one sentence, whatever library reads it."""
+
+    @functools.wraps(load)
+    def checked(cls: type[Method], path: Path | str) -> Any:
+        try:
+            return load(cls, path)
+        except (VhbenchError, MemoryError):
+            raise
+        except FileNotFoundError as error:
+            raise MethodError(f"There is no file {path}.") from error
+        except Exception as error:  # what zipfile, NumPy and torch trip over has many types
+            raise MethodError(
+                f"{path} holds no fitted {cls.__name__} that can be read: it is damaged, or something else wrote it. "
+                "Save the method again."
+            ) from error
+
+    return checked  # type: ignore[return-value]
+
+
 class Method(abc.ABC):
     """A video hashing method: learns from unlabelled videos, then maps each video to a binary code.
 
@@ -173,6 +198,11 @@ class Method(abc.ABC):
     tags: ClassVar[Tags] = Tags()
 
     bits: int
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if isinstance(load := vars(cls).get("load"), classmethod):
+            cls.load = classmethod(_in_one_sentence(load.__func__))  # type: ignore[assignment, method-assign]
 
     if TYPE_CHECKING:
 
@@ -232,17 +262,19 @@ class Method(abc.ABC):
             np.savez(file, _config=np.asarray(self._config()), **state)
 
     @classmethod
+    @_in_one_sentence
     def load(cls, path: Path | str) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            MethodError: the file belongs to another method.
+            MethodError: the file is missing or damaged, or belongs to another method.
         """
-        with np.load(path, allow_pickle=False) as file:
-            method = cls._from_config(str(file["_config"]), path)
-            for name in file.files:
-                if name != "_config":
-                    setattr(method, name, file[name])
+        state = read_npz(path)
+        method = cls._from_config(str(state.pop("_config")), path)
+        for name, value in state.items():
+            if not name.endswith("_"):
+                raise ValueError(f"{name!r} is no attribute that `fit` sets")
+            setattr(method, name, value)
         return method
 
     def _state(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vhbench.features import check_same_form, number_names, read_array
 from vhbench.features.label_arrays import summary
+from vhbench.features.stamp import Stamp
 from vhbench.videos import VideoSet
 
 
@@ -28,11 +29,13 @@ class Part:
             by these, videos are found that play two roles. None where they would take another reading.
         names: str (videos,), for people; methods never see them, since they may tell classes. None where not known.
         groups: str (videos,), which videos belong together, as clips of one scene do. None where not known.
+        stamp: how the features were computed; None where that is not known.
     """
 
     videos: VideoSet
     digest: str
     row_digests: np.ndarray | None = None
+    stamp: Stamp | None = None
     names: np.ndarray | None = None
     groups: np.ndarray | None = None
 

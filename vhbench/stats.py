@@ -55,9 +55,43 @@ def bootstrap_intervals(
     Raises:
         ValueError: as there.
     """
+    return _ends(_weighted_sums(values, _counts, resamples, seed) / len(values), level)
+
+
+def bootstrap_differences(
+    values: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the interval of the difference of two columns' means, paired: the same queries are drawn for both.
+
+    Args:
+        values: of the same queries, shape (queries, columns).
+        pairs: column numbers; the second is subtracted.
+        level: as for `bootstrap_interval`.
+        resamples: as there.
+        seed: as there.
+
+    Returns:
+        Lower and upper ends, float64, shape (2, pairs).
+
+    Raises:
+        ValueError: as there.
+    """
+    means = _weighted_sums(values, _counts, resamples, seed) / len(values)
+    ends = np.empty((2, len(pairs)))
+    for number, (a, b) in enumerate(pairs):  # one at a time: all at once would not fit in memory
+        ends[:, number] = _ends(means[:, [a]] - means[:, [b]], level)[:, 0]
+    return ends
+
+
+def _ends(means: np.ndarray, level: float) -> np.ndarray:
+    """Return the percentiles of resampled means between which a part `level` of them lies."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}.")
-    means = _weighted_sums(values, _counts, resamples, seed) / len(values)
     ends: np.ndarray = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return ends
 

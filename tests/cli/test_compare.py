@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from vhbench.plugins.registry import Registry
+from vhbench.runs.record import write_record
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ITQ, ITQ_32 = (0.50, 0.53, 0.56), (0.61, 0.63)
@@ -264,10 +265,10 @@ def test_stale_runs_are_marked_in_every_table(vhbench, out, write_run, sources, 
     write_run("itq", fingerprint=sources["itq"])
     write_run("lsh", params={}, fingerprint="of an older source")
     write_run("fake", params={}, fingerprint="whatever it was")
-    for form, mark in (("table", "lsh†"), ("md", "lsh†"), ("latex", r"lsh$^{\dagger}$")):
+    for form, mark in (("table", "lsh†"), ("md", "lsh†"), ("latex", r"LSH$^{\dagger}$")):
         text = vhbench("compare", "--out", out, "--format", form).out
         assert mark in text and "other source code" in text
-        assert not any(word in text for word in ("itq†", r"itq$^{\dagger}$", "fake†", r"fake$^{\dagger}$"))
+        assert not any(word in text for word in ("itq†", r"ITQ$^{\dagger}$", "fake†", r"fake$^{\dagger}$"))
     rows = json.loads(vhbench("compare", "--out", out, "--format", "json").out)
     assert {row["label"]: row["stale"] for row in rows} == {"itq": False, "lsh": True, "fake": False}
     text = vhbench("compare", "--out", out, "--plugin", fake_methods).out
@@ -302,6 +303,12 @@ def test_protocols_without_published_numbers_are_named(vhbench, out, write_run, 
         (("--baseline", "itk"), "Unknown baseline among the rows 'itk': did you mean 'itq'?"),
         (("--baseline", "itq", "--significance"), "Tests are against --baseline or of all pairs"),
         (("--baseline", "lsh", "--method", "itq"), "Where --method is given, it must name the baseline."),
+        (("--difference", "itq", "--pairwise"), "Tests are against --baseline or of all pairs"),
+        (("--difference", "itq", "--baseline", "lsh"), "leave out --baseline lsh"),
+        (("--difference", "itq", "--published"), "Published numbers have no values query by query"),
+        (("--names", "uvvh"), "--names takes method=name,..."),
+        (("--names", "itk=ITQ"), "Unknown method or row 'itk': did you mean 'itq'?"),
+        (("--sort", "best"), "--sort takes name, value or the code length of a column (16, 32), not 'best'."),
     ],
 )
 def test_tests_that_make_no_sense_are_refused(vhbench, tested, out, options, words):
@@ -309,30 +316,52 @@ def test_tests_that_make_no_sense_are_refused(vhbench, tested, out, options, wor
     assert result.code == 2 and words in result.error
 
 
-@pytest.mark.parametrize("options", [("--published",), ("--baseline", "itq"), ("--significance",)])
+def nested(steps):
+    """Whether each environment ends before the one around it."""
+    around = []
+    for step, name in steps:
+        if step == "begin":
+            around.append(name)
+        elif not around or around.pop() != name:
+            return False
+    return not around
+
+
+@pytest.mark.parametrize("options", [("--published",), ("--baseline", "itq"), ("--significance",), ("--pairwise",)])
 def test_latex_lines_have_a_cell_a_column_and_all_that_opens_closes(vhbench, tested, write_run, out, options):
     hostile = {"note": r"50% & <b> \\ _#$^~{x}| --"}
     write_run("itq", 16, params=hostile, changed=hostile)
     write_run("itq", 16, protocol="fcvid", value=0.2)
     text = vhbench("compare", "--out", out, "--format", "latex", *options).out
-    assert r"itq [note=50\% \& \textless{}b\textgreater{} \textbackslash{}\textbackslash{} \_\#\$" in text
-    for table in text.split("\n\n"):
-        columns = len(re.search(r"begin{tabular}{(\w+)}", table)[1])
-        lines = [line for line in table.splitlines() if line.endswith(r" \\")]
-        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {columns - 1}
+    assert r"ITQ [note=50\% \& \textless{}b\textgreater{} \textbackslash{}\textbackslash{} \_\#\$" in text
+    tabulars = re.findall(r"begin{tabular}{(\w+)}(.*?)\\end{tabular}", text, re.DOTALL)
+    for columns, body in tabulars:
+        lines = [line for line in body.splitlines() if line.endswith(r" \\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(columns) - 1}
+    for table in text.split("% needs")[1:]:
         unescaped = re.sub(r"\\[{}]", "", table)
         assert unescaped.count("{") == unescaped.count("}")
-        assert re.findall(r"\\begin{(\w+)}", table) == re.findall(r"\\end{(\w+)}", table)[::-1]
+        assert nested(re.findall(r"\\(begin|end){([\w*]+)}", table))
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
-@pytest.mark.parametrize("options", [("--ci", "--baseline", "itq"), ("--significance", "--metric", "map@20,map@5")])
-def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options):
+@pytest.mark.parametrize("kind", ["article", "[twocolumn]{article}"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--ci", "--baseline", "itq", "--published"),
+        ("--significance", "--metric", "map@20,map@5", "--published"),
+        ("--difference", "itq", "--percent"),
+        ("--pairwise",),
+    ],
+)
+def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options, kind):
     changed = {"note": r"50% & <b> \\ _#$^~{x}| -- é 漢"}
     write_run("itq", 16, params=changed, changed=changed)
     write_run("itq", 16, protocol="fcvid", value=0.2)
-    text = vhbench("compare", "--out", out, "--format", "latex", "--published", *options).out
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
+    text = vhbench("compare", "--out", out, "--format", "latex", *options).out
+    kind = kind if kind.startswith("[") else f"{{{kind}}}"
+    document = rf"\documentclass{kind}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
     (tmp_path / "table.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
@@ -371,3 +400,55 @@ def test_figures_have_thin_lines_for_the_references(run_tiny, vhbench, out, tmp_
     vhbench("compare", "--out", out, "--pr", tmp_path / "pr.svg", "--map", tmp_path / "map.svg")
     assert "chance" in (tmp_path / "pr.svg").read_text()
     assert all(name in (tmp_path / "map.svg").read_text() for name in ("chance", "cosine of mean", "attainable"))
+
+
+def test_what_is_shown_can_be_renamed_sorted_and_put_as_differences(vhbench, tested, out):
+    options = ("--out", out, "--difference", "itq", "--sort", "value", "--names", "itq=ITQ,lsh=random", "--percent")
+    lines = vhbench("compare", *options).out.splitlines()
+    assert [line.split()[0] for line in lines[4:8]] == ["ITQ", "pcah", "random", "uvvh†"]
+    assert re.fullmatch(r"random +2 +-21\.8⁻ \[-\d\d\.\d, -\d\d\.\d\] +-19\.2⁻ \[.*\]", lines[6])
+    rows = json.loads(vhbench("compare", *options, "--format", "json").out)
+    assert [row["label"] for row in rows][:2] == ["ITQ", "ITQ"] and rows[0]["method"] == "itq"
+    test = next(test for row in rows for test in row["tests"] if row["label"] == "random" and row["bits"] == 16)
+    assert test["against"] == "ITQ" and test["ci"][0] < test["difference"] < test["ci"][1] < 0
+
+
+def test_a_narrow_terminal_gets_its_columns_in_groups(vhbench, tested, out, monkeypatch):
+    whole = vhbench("compare", "--out", out, "--ci").out
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = vhbench("compare", "--out", out, "--ci").out
+    assert max(map(len, narrow.splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    assert narrow.count("seeds") == 2 + 1, "once a group, and in the notes"
+    numbers = re.compile(r"\d\.\d+")
+    assert sorted(numbers.findall(whole)) == sorted(numbers.findall(narrow))
+
+
+def test_all_figures_are_drawn_at_the_width_of_a_column(vhbench, run_tiny, out, tmp_path):
+    run_tiny("lsh,itq", "--bits", "8,16")
+    names = ("pr", "map", "distances", "wins", "tradeoff")
+    files = [word for name in names for word in (f"--{name}", tmp_path / f"{name}.svg")]
+    result = vhbench("compare", "--out", out, "--width", "column", "--highlight", "itq", *files)
+    assert result.code == 0, result.err
+    for name in names:
+        text = (tmp_path / f"{name}.svg").read_text()
+        assert 'width="237.6pt"' in text and "ITQ" in text
+        with (tmp_path / f"{name}.csv").open() as file:
+            assert {row["label"] for row in csv.DictReader(file)} >= {"lsh"}
+    refused = vhbench("compare", "--out", out, "--highlight", "itk", "--map", tmp_path / "map.svg")
+    assert refused.code == 2 and "Unknown method or row to highlight 'itk'" in refused.err
+
+
+def test_distances_of_older_records_come_with_what_adds_them(vhbench, run_tiny, tiny, out, tmp_path):
+    run_tiny("lsh")
+    (path,) = out.glob("tiny/lsh/*/curves.json")
+    curves = json.loads(path.read_text())
+    pairs = curves["tiny"]["radius"]["keep"]
+    assert sum(pairs.pop("relevant")) + sum(pairs.pop("others")) == 12 * 40
+    path.write_text(json.dumps(curves))
+    record = path.with_name("run.json")
+    text = re.sub(r'"curves.json": ("\w+"|\d+),?', "", record.read_text())
+    write_record(path.parent, json.loads(re.sub(r",(\s*})", r"\1", text)))
+    refused = vhbench("compare", "--out", out, "--distances", tmp_path / "a.svg")
+    assert refused.code == 1 and "has no distances: `vhbench rescore` adds them" in refused.err
+    assert vhbench("rescore", "--protocol", tiny, "--out", out).code == 0
+    assert vhbench("compare", "--out", out, "--distances", tmp_path / "a.svg").code == 0

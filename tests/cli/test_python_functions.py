@@ -86,12 +86,21 @@ def test_compare_takes_what_the_command_takes(command, out, write_run):
     for options, words in (
         ({"ci": True, "baseline": "itq"}, ["--ci", "--baseline", "itq"]),
         ({"significance": True, "published": True}, ["--significance", "--published"]),
+        (
+            {"difference": "lsh", "sort": "name", "names": {"itq": "Z"}},
+            ["--difference", "lsh", "--sort", "name", "--names", "itq=Z"],
+        ),
     ):
         table = vhbench.compare(out=out, **options)
         rows = json.loads(command("compare", "--out", out, "--format", "json", *words).out)
         assert table["ci"].tolist() == [row["ci"] for row in rows]
         assert table["tests"].tolist() == [row["tests"] for row in rows]
+        assert table["label"].tolist() == [row["label"] for row in rows]
         assert any(table["tests"])
+    pairs = vhbench.compare(out=out, pairwise=True)
+    assert pairs.to_dict("records") == json.loads(
+        command("compare", "--out", out, "--format", "json", "--pairwise").out
+    )
     with pytest.raises(UsageError, match="baseline"):
         vhbench.compare(out=out, baseline="nothing")
 

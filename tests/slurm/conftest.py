@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vhbench.launch.server import die_with
+from vhbench.system.processes import die_with
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun", "sinfo")
 CONF = """

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, permutation_test
 
-from vhbench.stats import bootstrap_interval, bootstrap_intervals, holm, sign_flip, sign_flip_pairs
+from vhbench.stats import (
+    bootstrap_differences,
+    bootstrap_interval,
+    bootstrap_intervals,
+    holm,
+    sign_flip,
+    sign_flip_pairs,
+)
 
 ROUNDS, QUERIES = 30, 100  # a round: data sets that share their random draws, as the columns of a table do
 DATA_SETS = 100
@@ -164,3 +171,17 @@ def test_holm_gives_the_numbers_of_rs_p_adjust():
     np.testing.assert_allclose(holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
     np.testing.assert_allclose(holm([0.8, 0.01, 0.03, 0.9]), [1, 0.04, 0.09, 1])
     assert holm([]).tolist() == []
+
+
+def test_intervals_of_differences_are_paired():
+    rng = np.random.default_rng(5)
+    values = ap_like(rng)[:, :3]
+    pairs = [(0, 1), (1, 0), (2, 1)]
+    found = bootstrap_differences(values, pairs)
+    for (a, b), ends in zip(pairs, found.T, strict=True):
+        assert tuple(ends) == pytest.approx(bootstrap_interval(values[:, a] - values[:, b]), abs=1e-12)
+    close = np.column_stack([values[:, 0], values[:, 0] + 0.01])
+    low, high = bootstrap_differences(close, [(1, 0)])[:, 0]
+    assert low == pytest.approx(0.01) and high == pytest.approx(0.01), "what all queries share is no uncertainty"
+    with pytest.raises(ValueError, match="level"):
+        bootstrap_differences(values, pairs, level=1)

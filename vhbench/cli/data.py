@@ -14,7 +14,9 @@ COMMANDS = {
     "manifest": "Write a manifest that splits feature files of your own.",
     "split": "Say which videos, classes and groups each side of a protocol has.",
     "clear-cache": "Remove the uncompressed copies of feature files, or those of some protocols.",
+    "join": "Put the shards of an extraction together.",
     "synth": "Write a synthetic data set in the files of a real one.",
+    "demo-videos": "Write the demo's videos as real files, to extract features from.",
 }
 
 

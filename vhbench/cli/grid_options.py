@@ -40,6 +40,7 @@ OPTIONS = (
         default=(),
         help="Record the scores at these epochs too, e.g. 5,10,20; none is chosen by them.",
     ),
+    click.option("--keep-model", is_flag=True, help="Keep each trained model beside its record, for `vhbench encode`."),
     click.option(
         "--precision", default="float32", show_default=True, help=f"Of training. {PRECISION_HELP}; {HALF_HELP}."
     ),

@@ -24,10 +24,12 @@ from vhbench.grid.limits import gigabytes, needed_memory
 from vhbench.grid.order import Estimates
 from vhbench.grid.request import Request, request
 from vhbench.grid.survey import unfinished
+from vhbench.grid.sweep import Texts
 from vhbench.report.folds import averaged
 from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import USUAL_K, Choice, groups, in_database
+from vhbench.runs.model import has_model
 from vhbench.runs.record import RECORD, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
@@ -37,6 +39,11 @@ from vhbench.system.gpus import has_gpu
 from vhbench.system.text import shell
 
 NOT_IN_FILES = {"config", "dry-run", "help"}
+SET_HELP = (
+    "A hyper-parameter, e.g. uvvh.lr=1e-4; may be repeated. Several values are a sweep, every combination of which is "
+    "run: uvvh.lr=1e-4,3e-4. Where it is a text, which may hold commas itself, bars within brackets divide: "
+    "'uvvh.lengths=[mirror|literal]'."
+)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> GridFile | None:
@@ -77,7 +84,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.option("--method", "methods", type=options.NAMES, required=True, help="Methods, or `all` of them.")
 @click.option("--protocol", "protocols", type=options.NAMES, required=True, help="Protocols, or paths of manifests.")
 @click.option("--bits", type=options.NUMBERS, required=True, help="Code lengths, e.g. 16,32,64,128.")
-@click.option("--set", "sets", multiple=True, help="A hyper-parameter, e.g. uvvh.lr=1e-4; may be repeated.")
+@click.option("--set", "sets", multiple=True, help=SET_HELP)
 @grid_options
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
@@ -101,7 +108,18 @@ def command(config: GridFile | None, sets: Sequence[str], dry_run: bool, **given
 
         with progress(asked.to_do, asked.store) as observer:
             asked.run(observer)
-    return _report(asked.cells, asked.store)
+    return max(_report(asked.cells, asked.store), _say_models(asked))
+
+
+def _say_models(asked: Request) -> int:
+    """Say how many runs were done now and kept no model, where they should; return the exit code."""
+    if not asked.settings.keep_model:
+        return 0
+    done = [r for cell in asked.to_do if (r := asked.store.read(cell.spec)) and r.status == "done"]
+    without = [record for record in done if not has_model(record)]
+    if without:
+        click.echo(f"no model was kept of {len(without)} of {len(done)} runs, as said above", err=True)
+    return 1 if without else 0
 
 
 def _check_record(config: GridFile, asked: Request) -> None:
@@ -160,14 +178,14 @@ def _check_hints(config: GridFile) -> None:
         )
 
 
-def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the hyper-parameters to set: those of the grid file under those of --set."""
-    params: dict[str, dict[str, str]] = {}
+def _params(config: GridFile | None, methods: Sequence[str], sets: Sequence[str]) -> dict[str, dict[str, Texts]]:
+    """Return the hyper-parameters to set: those of the grid file, where a text is one value, under those of --set."""
+    params: dict[str, dict[str, Texts]] = {}
     if config:
         narrowed = click.get_current_context().get_parameter_source("methods") is not ParameterSource.DEFAULT_MAP
         for method, values in config.sets.items():
             if not narrowed or method in methods:  # --method may pick a part of the file's grid
-                params[method] = dict(values)
+                params[method] = {name: [text] if isinstance(text, str) else text for name, text in values.items()}
     for method, values in options.parse_sets(sets).items():
         params[method] = {**params.get(method, {}), **values}
     return params

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from vhbench.system.sink import Sink
+
 LATENT = 128
 SHARED = 32  # of them, those in which classes differ
 TAPS = 24  # latent dimensions that one feature depends on
@@ -165,7 +167,7 @@ def write_features(path: Path, key: str, source: VideoMaker, videos: Videos, gzi
 
     shape = (len(videos.rows), source.frames, source.dim)
     how: dict[str, Any] = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": GZIP_LEVEL}
-    with _Sink(path, "w+b") as sink:
+    with Sink(path, "w+b") as sink:
         with h5py.File(sink, "w") as file:
             data = file.create_dataset(key, shape, "<f4", **(how if gzip else {}))
             for start in range(0, len(videos.rows), BLOCK):
@@ -181,39 +183,6 @@ def gzip_ratio(source: VideoMaker) -> float:
     """Return about how much of its size compression leaves of a file; rather more than less."""
     features = source.features(Videos("train", np.arange(4)))
     return 1.05 * len(zlib.compress(features.tobytes(), GZIP_LEVEL)) / features.nbytes
-
-
-class _Sink(io.FileIO):
-    """A file that HDF5 can always write to: where the disk refuses, it says so only when asked.
-
-    HDF5 cannot close a file that it could not write: it keeps the disk full until the process ends with a crash.
-    """
-
-    _error: OSError | None = None
-
-    def check(self) -> None:
-        """Raise the OSError that a write has met."""
-        if self._error:
-            raise self._error
-
-    def write(self, data: Any) -> int:
-        """Write all of `data`; after an error, drop it."""
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view) and not self._error:
-            try:
-                done += super().write(view[done:])
-            except OSError as error:
-                self._error = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Cut or lengthen the file; after an error, leave it."""
-        try:
-            return size or 0 if self._error else super().truncate(size)
-        except OSError as error:
-            self._error = error
-            return size or 0
 
 
 def _layer(seed: int, dim: int) -> np.ndarray:

@@ -13,8 +13,10 @@ import numpy as np
 
 from vhbench.datasets.casting import Casting, of, taken
 from vhbench.datasets.choices import chosen_frames, digest_of_choice
+from vhbench.datasets.class_list import check_class_list, named_by_number
 from vhbench.datasets.manifest import ROLES, Manifest, Table
 from vhbench.datasets.marker import FILE, Marker, read_marker
+from vhbench.datasets.stamps import Stamps
 from vhbench.errors import DataError
 from vhbench.features import (
     Features,
@@ -29,6 +31,7 @@ from vhbench.features import (
 from vhbench.features.beside import SideBySide, check_beside
 from vhbench.features.label_arrays import shifted
 from vhbench.features.names import read_class_names
+from vhbench.features.stamp import Stamp
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
 
@@ -47,6 +50,7 @@ class Videos:
         places: int64, which of the roles' videos, one role after the other, these are.
         names: str (videos,); None where not all are known.
         groups: str (videos,), see `Opening.groups`; None where not all are known.
+        stamp: how the features were computed; None where that is not known.
     """
 
     features: Features | SideBySide
@@ -54,6 +58,7 @@ class Videos:
     places: np.ndarray
     names: np.ndarray | None
     groups: np.ndarray | None
+    stamp: Stamp | None
 
     @property
     def row_digests(self) -> np.ndarray:
@@ -97,6 +102,7 @@ class Opening:
         self._numbers: dict[str, int] = {}
         self._features: dict[tuple[Header, ...], Features] = {}
         self._videos: dict[tuple[Sets, bytes], Videos] = {}
+        self._stamps = Stamps()
 
     def sets(self, role: str) -> Sets:
         """Return the headers of a role's feature files: of `features`, then of each that lies beside them.
@@ -120,6 +126,7 @@ class Opening:
                 for header in headers:
                     check_alike(self._first[number], header)
             self._check_sizes(sets)
+            self._stamps.add(sets)
             self._sets[role] = sets
         return self._sets[role]
 
@@ -172,7 +179,7 @@ class Opening:
         """Names by class number, where the manifest or the label files read so far have names; for all roles."""
         if self._numbers or not self._class_list:
             return tuple(self._numbers)
-        return ("", *self._class_list) if self._highest() == len(self._class_list) else self._class_list
+        return named_by_number(self._class_list, self._labels.values())
 
     def videos(self, *roles: str) -> Videos:
         """Return the videos of several roles as one, each file and each video once; opens the features.
@@ -198,7 +205,8 @@ class Opening:
             names, groups = (_joined([each(role) for role in roles], places) for each in (self.names, self.groups))
             features = self._open(joined)
             whole = np.array_equal(rows, np.arange(len(features)))
-            self._videos[key] = Videos(features, None if whole else rows, places, names, groups)
+            stamp = self._stamps.of(joined)
+            self._videos[key] = Videos(features, None if whole else rows, places, names, groups, stamp)
             self._count_zeros(self._videos[key], "+".join(roles))
         return self._videos[key]
 
@@ -222,6 +230,7 @@ class Opening:
             VideoSet(features if frames is None else SampledFrames(features, frames), chosen),
             digest_of_choice(features.digest, frames, chosen),
             taken(row_digests, chosen),
+            videos.stamp,
             names=of(videos.names, rows),
             groups=of(videos.groups, rows),
         )
@@ -234,7 +243,8 @@ class Opening:
             "synthetic": [{"like": m.like, "scale": m.scale, "seed": m.seed} for m in self._markers],
             "zero_videos": dict(self._zeros),
             "frames_kept": list(self._kept),
-            "problems": dict(self._problems),
+            "stamp": stamp.to_json() if (stamp := self._stamps.first()) else None,
+            "problems": {**self._problems, **({"stamp": text} if (text := self._stamps.problem()) else {})},
         }
         return {name: value for name, value in found.items() if value}
 
@@ -365,10 +375,6 @@ class Opening:
         file = self._protocol.class_file
         return read_class_names(self._find(file)) if file else ()
 
-    def _highest(self, *others: np.ndarray) -> int:
-        """Return the highest class number that the labels read so far, and others, have; -1 where they are matrices."""
-        return max((int(labels.max()) for labels in (*self._labels.values(), *others) if labels.ndim == 1), default=-1)
-
     def _check_classes(self, role: str, labels: np.ndarray, places: Sequence[Path]) -> None:
         expected = self._protocol.classes
         span = int(labels.max()) - int(labels.min()) + 1  # of class numbers, from 0 or from 1; some may not occur
@@ -377,23 +383,8 @@ class Opening:
         text = f"{self._protocol.path} says classes = {expected}, but {names} label {found} classes"
         self._accept("classes", f"{role} classes", expected, found, text)
         if self._class_list:
-            self._check_class_list(labels, names)
-
-    def _check_class_list(self, labels: np.ndarray, places: str) -> None:
-        """Raise DataError unless the manifest's list of classes has a name for every label."""
-        count, file = len(self._class_list), self._protocol.class_file
-        if self._numbers:
-            if lacking := sorted(self._numbers.keys() - set(self._class_list)):
-                raise DataError(f"{file} does not name the class {lacking[0]!r}, which {places} have: add it.")
-            return
-        if labels.ndim == 2 and labels.shape[1] != count:
-            raise DataError(f"{file} names {count} classes, but {places} have {labels.shape[1]}: name each column.")
-        lowest = min(int(labels.min()) for labels in (*self._labels.values(), labels))
-        if labels.ndim == 1 and self._highest(labels) - count >= min(1, lowest):
-            raise DataError(
-                f"{file} names {count} classes, but {places} number them up to {self._highest(labels)}"
-                f"{' and from 0' if not lowest else ''}: name them all, in the order of their numbers."
-            )
+            known = (*self._labels.values(), labels)
+            check_class_list(self._class_list, str(self._protocol.class_file), known, [*self._numbers], names)
 
     def _accept(self, key: str, what: str, expected: int | None, found: int, text: str) -> None:
         """Pass the number expected and those of known variants; note others, or raise DataError."""

@@ -69,6 +69,21 @@ class Stamp:
         ]
 
 
+def check_alike(first: Stamp | None, other: Stamp | None, names: tuple[str, str]) -> None:
+    """Raise DataError where two stamps say that features were computed otherwise; one that lacks says nothing.
+
+    Args:
+        first: of some features.
+        other: of others.
+        names: what the message calls these and those.
+    """
+    if first and other and (differences := first.differences(other)):
+        raise DataError(
+            f"The features of {names[0]} and {names[1]} were not computed alike: they differ in "
+            f"{' and '.join(differences)}. Extract both with the same network and settings."
+        )
+
+
 def read_stamp(path: Path) -> Stamp | None:
     """Return the stamp of a feature file; None where it has none, as published files.
 

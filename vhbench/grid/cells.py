@@ -29,6 +29,7 @@ class Cell:
         record: what the store has, if anything.
         asked: the method and the protocol as the user named them: by these another process finds them again.
         made_with: where its data and method came from, as the user named them.
+        setting: which of the grid's settings of its method this is, in words; empty where there is one.
     """
 
     spec: RunSpec
@@ -39,12 +40,14 @@ class Cell:
     record: Record | None
     asked: tuple[str, str] = ("", "")
     made_with: MadeWith = NOTHING
+    setting: str = ""
 
     @property
     def label(self) -> str:
         """The run in a few words, for people."""
         s = self.spec
-        return f"{s.method} on {s.protocol}, {s.bits} bits, seed {s.seed}"
+        setting = f" [{self.setting}]" if self.setting else ""
+        return f"{s.method}{setting} on {s.protocol}, {s.bits} bits, seed {s.seed}"
 
     @cached_property
     def measured_against(self) -> str | None:
@@ -61,6 +64,7 @@ def make_cell(
     store: Store,
     asked: tuple[str, str],
     made_with: MadeWith,
+    setting: str = "",
 ) -> Cell:
     """Return a run with its state in the store.
 
@@ -69,7 +73,7 @@ def make_cell(
     """
     record = store.read(spec)
     state = _state(record, entry) if record else "running" if store.is_claimed(spec) else "missing"
-    return Cell(spec, entry, protocol, splits, state, record, asked, made_with)
+    return Cell(spec, entry, protocol, splits, state, record, asked, made_with, setting)
 
 
 def recorded_since(cell: Cell, store: Store) -> Record | None:

@@ -12,6 +12,7 @@ from typing import Any
 from vhbench.errors import StoreError, UsageError, unknown
 from vhbench.grid.cells import Cell
 from vhbench.grid.plan import Grid
+from vhbench.grid.sweep import Texts
 from vhbench.plugins.entries import NAME
 from vhbench.runs.form import MOST
 from vhbench.runs.made_with import NOTHING, MadeWith
@@ -81,7 +82,7 @@ def keep_grid(
     Args:
         store: where the results go.
         cells: the whole grid, finished runs too.
-        grid: what was asked for.
+        grid: what was asked for, its hyper-parameters `vhbench.grid.sweep.spread`.
         data: the folder of the feature files, if one was named.
         plugins: files with further methods.
 
@@ -106,12 +107,19 @@ def keep_grid(
 def options_of(grid: Grid, data: Path | None, plugins: Sequence[Path | str]) -> dict[str, Any]:
     """Return a grid as a grid file has it: only what says which runs there are and where their data are."""
     given = {_option(field.name): getattr(grid, field.name) for field in fields(grid)}
-    given["set"] = {method: dict(values) for method, values in grid.params.items()}
+    given["set"] = {
+        method: {name: _shortest(texts) for name, texts in values.items()} for method, values in grid.params.items()
+    }
     given["protocol"] = [_absolute(name) if is_path(name) and Path(name).exists() else name for name in grid.protocols]
     given |= {"data": _absolute(data) if data else None, "plugin": [_absolute(plugin) for plugin in plugins]}
     lists = {name: list(value) if isinstance(value, tuple | list) else value for name, value in given.items()}
     usual = {"normalize": "none", "preset": "auto"}
     return {name: value for name, value in lists.items() if value not in (None, [], {}, False, usual.get(name))}
+
+
+def _shortest(values: Texts) -> str | list[str]:
+    """Return the values of a hyper-parameter as a grid file has them: a text is one value."""
+    return values if isinstance(values, str) else values[0] if len(values) == 1 else list(values)
 
 
 def _absolute(path: Path | str) -> str:
@@ -186,7 +194,7 @@ class GridFile:
     Attributes:
         path: the file.
         values: long option without its dashes -> a text, a list of texts, or a truth value.
-        sets: method -> hyper-parameter -> text.
+        sets: method -> hyper-parameter -> its value, or the list of its values.
         run: id of the run, where the file is the record of one; else empty.
         made_with: where that run's data and method came from.
         kept: it lies among results, which others may have written: the paths in it are hints for the user, not orders.
@@ -194,7 +202,7 @@ class GridFile:
 
     path: Path
     values: Mapping[str, str | list[str] | bool]
-    sets: Mapping[str, Mapping[str, str]]
+    sets: Mapping[str, Mapping[str, str | list[str]]]
     run: str = ""
     made_with: MadeWith = NOTHING
     kept: bool = False
@@ -227,7 +235,7 @@ def read_grid_file(path: Path, keys: Collection[str]) -> GridFile:
     except UnicodeDecodeError as error:
         raise UsageError(f"The grid file {path} is not text in UTF-8.") from error
     values: dict[str, str | list[str] | bool] = {}
-    sets: dict[str, dict[str, str]] = {}
+    sets: dict[str, dict[str, str | list[str]]] = {}
     for name, value in content.items():
         key = name.replace("_", "-")
         if key == "set":
@@ -287,14 +295,18 @@ def _options_of_run(spec: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _sets(path: Path, value: Any) -> dict[str, dict[str, str]]:
-    """Read the tables `[set.method]`."""
+def _sets(path: Path, value: Any) -> dict[str, dict[str, str | list[str]]]:
+    """Read the tables `[set.method]`, whose lists are several values."""
     if not isinstance(value, dict) or not all(isinstance(values, dict) for values in value.values()):
         raise UsageError(f"{path}: `set` takes a table a method, as in [set.uvvh] and below it lr = 1e-4.")
     return {
-        method: {name: _text(path, f"set.{method}.{name}", item) for name, item in values.items()}
+        method: {name: _one_or_more(path, f"set.{method}.{name}", item) for name, item in values.items()}
         for method, values in value.items()
     }
+
+
+def _one_or_more(path: Path, name: str, value: Any) -> str | list[str]:
+    return [_text(path, name, item) for item in value] if isinstance(value, list) else _text(path, name, value)
 
 
 def _text(path: Path, name: str, value: Any) -> str:
@@ -310,4 +322,4 @@ def _text(path: Path, name: str, value: Any) -> str:
             text = ""
         if text and "\0" not in text:
             return text
-    raise UsageError(f"{path}: {name} takes a text, a number or true or false{', or a list' * ('.' not in name)}.")
+    raise UsageError(f"{path}: {name} takes a text, a number or true or false, or a list.")

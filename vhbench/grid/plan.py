@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from vhbench.errors import UsageError, unknown
 from vhbench.features.cache import digesting_anew
 from vhbench.features.normalize import Normalization
 from vhbench.grid.cells import Cell, make_cell
+from vhbench.grid.keeping import lacks_model
 from vhbench.grid.order import measured_last
+from vhbench.grid.sweep import Texts, combinations, spread
 from vhbench.plugins.entries import MethodEntry
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Split
@@ -29,26 +32,29 @@ RERUN = {
     "missing": "runs without a record",
     "failed": "missing runs, and those that failed or were skipped",
     "stale": "missing runs, and those made with other source code of the method",
+    "model": "missing runs, and finished ones that have kept no model (with --keep-model)",
     "all": "every run",
 }
 _STATES = {
     "missing": {"missing"},
     "failed": {"missing", "failed", "skipped"},
     "stale": {"missing", "stale"},
+    "model": {"missing"},
     "all": {"missing", "failed", "skipped", "stale", "done"},
 }
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What was asked for: every combination of methods, protocols, code lengths and seeds.
+    """What was asked for: every combination of methods, their settings, protocols, code lengths and seeds.
 
     Attributes:
         methods: names; `all` stands for every usable one.
         protocols: names, or paths of manifests.
         bits: code lengths.
         seeds: seeds.
-        params: method -> hyper-parameter -> text.
+        params: method -> hyper-parameter -> its value, or several, of which every combination is a setting of the
+            method; see `vhbench.grid.sweep.Texts`.
         preset: which published settings to start from: "auto", "none" or a preset's name; see `resolve_preset`.
         budget: "paper", "quick" or "smoke"; None takes each protocol's own.
         epochs: overrides the budget's epochs.
@@ -61,7 +67,7 @@ class Grid:
     protocols: Sequence[str]
     bits: Sequence[int]
     seeds: Sequence[int] = (0,)
-    params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    params: Mapping[str, Mapping[str, Texts]] = field(default_factory=dict)
     preset: str = "auto"
     budget: str | None = None
     epochs: int | None = None
@@ -94,10 +100,12 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, ane
         made_with = MadeWith.given(name, protocol.name, data, registry.plugins)
         for method, entry in entries.items():
             preset = resolve_preset(entry, grid.preset, protocol.trained_on)
-            values = resolve_params(entry, changed[entry.name], preset)
-            budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
-            for bits in dict.fromkeys(grid.bits):
-                for seed in dict.fromkeys(grid.seeds):
+            swept = [key for key, texts in changed[entry.name].items() if len(texts) > 1]
+            for setting in combinations(changed[entry.name]):
+                values = resolve_params(entry, setting, preset)
+                words = ", ".join(f"{key}={values[key]}" for key in swept)
+                budget = resolve_budget(grid.budget or protocol.budget, grid.epochs, values.get("epochs"))
+                for bits, seed in itertools.product(dict.fromkeys(grid.bits), dict.fromkeys(grid.seeds)):
                     spec = RunSpec(
                         method=entry.name,
                         params=values,
@@ -110,8 +118,8 @@ def plan(grid: Grid, registry: Registry, store: Store, data: Path | None, *, ane
                         splits=digests,
                         normalize=normalize,
                     )
-                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name), made_with))
-    return measured_last(cells)
+                    cells.append(make_cell(spec, entry, protocol, splits, store, (method, name), made_with, words))
+    return measured_last(list({cell.spec.id: cell for cell in cells}.values()))  # 0.001 and 1e-3 are one setting
 
 
 def _opened(
@@ -144,7 +152,7 @@ def to_do(cells: Sequence[Cell], rerun: str) -> list[Cell]:
         UsageError: an unknown choice.
     """
     check_rerun(rerun)
-    return [cell for cell in cells if cell.state in _STATES[rerun]]
+    return [cell for cell in cells if cell.state in _STATES[rerun] or (rerun == "model" and lacks_model(cell))]
 
 
 def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:
@@ -163,10 +171,12 @@ def _entries(grid: Grid, registry: Registry) -> dict[str, MethodEntry]:
     return given
 
 
-def _changed(grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry]) -> dict[str, dict[str, str]]:
-    """Return the hyper-parameters that the grid sets, by method; check them, and that its preset is one."""
-    changed: dict[str, dict[str, str]] = {entry.name: {} for entry in entries.values()}
-    for method, values in grid.params.items():
+def _changed(
+    grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the values of the hyper-parameters that the grid sets, by method; check that its preset is one."""
+    changed: dict[str, dict[str, tuple[str, ...]]] = {entry.name: {} for entry in entries.values()}
+    for method, values in spread(grid.params, registry).items():
         entry = registry.method(method)
         if entry not in entries.values():
             raise UsageError(f"--set names {method}, which this grid does not run: add it to --method.")
@@ -174,8 +184,6 @@ def _changed(grid: Grid, registry: Registry, entries: Mapping[str, MethodEntry])
     presets = {"auto", "none"}.union(*(entry.presets for entry in entries.values()))
     if grid.preset not in presets:
         raise unknown("preset", grid.preset, presets, "`vhbench describe METHOD` shows a method's.")
-    for entry in entries.values():
-        resolve_params(entry, changed[entry.name])
     return changed
 
 

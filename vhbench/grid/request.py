@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from vhbench.errors import UsageError
 from vhbench.grid.cells import Cell
 from vhbench.grid.files import keep_grid
+from vhbench.grid.keeping import check_keepable, lacking_models
 from vhbench.grid.lacking import lacking_epochs, lacking_ks
 from vhbench.grid.plan import Grid, check_rerun, plan, to_do
 from vhbench.grid.runner import run_cells
 from vhbench.grid.settings import Observer, Settings, Sources
+from vhbench.grid.sweep import spread
 from vhbench.plugins.registry import Registry
 from vhbench.runs.record import Record
 from vhbench.runs.store import Store
@@ -33,7 +35,7 @@ class Request:
         plugins: files with further methods.
         launcher: works the runs off.
         launcher_options: its own.
-        rerun: "missing", "failed", "stale" or "all", which digests the features anew, too.
+        rerun: "missing", "failed", "stale", "model" or "all", which digests the features anew, too.
         dry_run: the runs are only looked at.
     """
 
@@ -59,9 +61,12 @@ class Request:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """The whole grid; errors as for `vhbench.grid.plan.plan`."""
+        """The whole grid; errors as for `vhbench.grid.plan.plan` and, of models, `check_keepable`."""
         anew = self.rerun == "all" and not self.dry_run
-        return plan(self.grid, self.registry, self.store, self.data, anew=anew)
+        cells = plan(self.grid, self.registry, self.store, self.data, anew=anew)
+        if self.settings.keep_model:
+            check_keepable(cells)
+        return cells
 
     @cached_property
     def to_do(self) -> list[Cell]:
@@ -76,6 +81,8 @@ class Request:
         launcher.check(self.launcher_options)
         check_device(self.settings.device)
         check_rerun(self.rerun)
+        if self.rerun == "model" and not self.settings.keep_model:
+            raise UsageError("--rerun model trains runs again to keep their models: add --keep-model.")
         if wrong := [epoch for epoch in self.settings.eval_at if epoch < 1]:
             raise UsageError(f"--eval-at takes epochs from 1 up, not {wrong[0]}.")
 
@@ -86,16 +93,18 @@ class Request:
             VhbenchError: results cannot be written, or the launcher refuses an option.
         """
         self.store.check_writable()
-        keep_grid(self.store, self.cells, self.grid, self.data, self.plugins)
+        grid = replace(self.grid, params=spread(self.grid.params, self.registry))
+        keep_grid(self.store, self.cells, grid, self.data, self.plugins)
         sources = Sources(self.data, self.plugins, self.grid.allow_counts)
         launch = self.registry.launcher(self.launcher).load()
         run_cells(self.to_do, self.store, self.settings, launch, observer, sources, self.launcher_options)
 
     def lacking(self) -> list[str]:
-        """Return which scores the runs lack that are left as they are, and how they get them."""
+        """Return which scores and models the runs lack that are left as they are, and how they get them."""
         chosen = {cell.spec.id for cell in self.to_do}
         kept = [cell for cell in self.cells if cell.spec.id not in chosen]
-        return [*lacking_ks(kept, self.out, self.data), *lacking_epochs(kept, self.settings.eval_at)]
+        models = lacking_models(kept) if self.settings.keep_model else []
+        return [*lacking_ks(kept, self.out, self.data), *lacking_epochs(kept, self.settings.eval_at), *models]
 
     def records(self) -> list[Record]:
         """Return what is recorded now, in the grid's order."""

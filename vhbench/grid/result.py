@@ -17,6 +17,7 @@ from vhbench.features.normalize import Normalization, Scaling
 from vhbench.features.placement import place
 from vhbench.grid.at_epochs import AtEpochs
 from vhbench.grid.cells import Cell
+from vhbench.grid.keeping import cut_files, model_files
 from vhbench.grid.related import codes_from_longer, nested
 from vhbench.grid.settings import Observer, Settings
 from vhbench.method import Budget, Epoch, FitContext, Method
@@ -25,6 +26,7 @@ from vhbench.runs.spec import split_precision
 from vhbench.runs.store import RunFolder, Store
 from vhbench.runs.warnings import steps_of
 from vhbench.system import environment, gpus
+from vhbench.system.text import plain
 from vhbench.videos import VideoSet
 
 
@@ -39,7 +41,11 @@ class Result:
         self._features: str | None = None
         self._scaling = Scaling()
         self._epochs: int | None = None
+        self.octets: dict[str, bytes] = {}
         longer = codes_from_longer(cell, store) if nested(cell) else None
+        if longer and settings.keep_model:
+            self.octets = cut_files(cell, longer[0]) or {}
+            longer = longer if self.octets else None  # it trains, to have a model
         work: dict[str, Any]
         if longer:
             source, codes = longer
@@ -90,6 +96,8 @@ class Result:
             fitted = time.perf_counter()
             codes = self._encode(method)
             encode_s = time.perf_counter() - fitted
+        if settings.keep_model:
+            self._keep_model(method, codes, device, observer)
         videos = sum(len(array) for array in codes.values())
         if self._epochs and (lacking := on_the_way.lacking()):
             observer.said(f"no scores at epoch {', '.join(map(str, lacking))}: it was not trained now", self._cell)
@@ -98,6 +106,13 @@ class Result:
         steps = steps_of(self._cell.spec.to_json(), len(self._cell.splits[0].train.videos), self._epochs)
         work = {"timing": timing, "steps": steps, "learnt_numbers": _learnt_numbers(method)}
         return codes, {**work, **on_the_way.to_record()}
+
+    def _keep_model(self, method: Method, codes: dict[str, np.ndarray], device: str, observer: Observer) -> None:
+        """Keep what encoding needs; a failure is said and harms no run."""
+        try:
+            self.octets = model_files(self._cell, method, self._scaling, codes, device)
+        except Exception as error:
+            observer.said(f"no model is kept: {' '.join(plain(error).split())}", self._cell)
 
     def _at_epochs(self, folder: RunFolder, settings: Settings) -> AtEpochs:
         from vhbench.scoring.splits import score_splits

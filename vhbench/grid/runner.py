@@ -154,7 +154,7 @@ def _attempt(
         return folder.publish({**base, "status": "failed", "reason": reason}, texts={TRACEBACK: traceback.format_exc()})
     compared = against_in_domain(cell, result.record["scores"], store)
     done = {**base, **result.record, **compared, "status": "done", "reason": None}
-    return folder.publish(done, arrays=result.arrays, texts=result.texts)
+    return folder.publish(done, arrays=result.arrays, texts=result.texts, octets=result.octets)
 
 
 def _base_record(cell: Cell) -> dict[str, Any]:

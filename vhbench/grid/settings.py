@@ -21,6 +21,7 @@ class Settings:
         checkpoint_every: seconds between checkpoints.
         sharing: how many runs at a time use the same GPU.
         eval_at: epochs on the way, counted from 1, whose scores are recorded too.
+        keep_model: write what encoding needs of the trained method beside the record.
     """
 
     device: str = "auto"
@@ -28,6 +29,7 @@ class Settings:
     checkpoint_every: float = 30.0
     sharing: int = 1
     eval_at: Sequence[int] = ()
+    keep_model: bool = False
 
 
 class Observer:

@@ -16,7 +16,6 @@ launcher that dies leaves nothing behind that computes unseen.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -32,9 +31,9 @@ from vhbench.launch import worker
 from vhbench.launch.outcome import Listener
 from vhbench.launch.watching import tail
 from vhbench.system.environment import start_afresh
+from vhbench.system.processes import die_with
 
 PAUSE = 0.05  # seconds between looks for runs that have ended
-PR_SET_PDEATHSIG = 1
 
 
 class Server:
@@ -104,14 +103,6 @@ class Server:
 
     def _report(self, report: dict[str, Any]) -> None:
         os.write(self._reports, json.dumps(report).encode() + b"\n")
-
-
-def die_with(parent: int) -> None:
-    """Have the system kill this process when its parent dies; return at once where the system cannot."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it has died already
-        os._exit(1)
 
 
 def warm_up() -> None:

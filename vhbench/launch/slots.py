@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vhbench.errors import UsageError
+from vhbench.system.processes import cores
 
 CORES_A_RUN = 4
 
@@ -68,11 +69,6 @@ def share_of_threads(slots: int) -> int:
     share = max(1, cores() // slots)
     own = os.environ.get("OMP_NUM_THREADS", "")
     return min(share, int(own)) if own.isdecimal() and int(own) else share
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

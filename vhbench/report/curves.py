@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vhbench.errors import StoreError
 from vhbench.report.references import with_references
 from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
@@ -82,6 +83,53 @@ def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[K
     )
 
 
+def distance_counts(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
+    """Return how many pairs of a scored query and a database video lie at each Hamming distance, added up over seeds.
+
+    Args:
+        records: runs of any status; only "done" ones count.
+        choice: which protocols, methods and code lengths; its convention says whether queries find themselves.
+
+    Returns:
+        A row a distance: protocol, split, method, label, bits, seeds (how many), synthetic, self ("keep" or "drop"),
+        distance, relevant, others.
+
+    Raises:
+        UsageError: a name or code length that no finished run has.
+        StoreError: a run's curves are missing or damaged, or it has not recorded distances.
+    """
+    import pandas as pd
+
+    parts = []
+    for group in groups(records, choice):
+        loaded = [read_curves(record) for record in group.records]
+        for split in group.spec["splits"]:
+            own = SELF[choice.convention] if in_database(group.records[0], split) else "keep"
+            columns = [curve[split]["radius"][own] for curve in loaded]
+            for record, column in zip(group.records, columns, strict=True):
+                if "relevant" not in column or "others" not in column:
+                    raise StoreError(
+                        f"{record.folder / CURVES} has no distances: `vhbench rescore` adds them from the stored codes."
+                    )
+            counts = {name: np.sum([column[name] for column in columns], axis=0) for name in ("relevant", "others")}
+            distance = np.asarray(columns[0]["radius"], dtype=int)
+            parts.append(pd.DataFrame({**_facts(group, split, own), "distance": distance, **counts}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _facts(group: Group, split: str, own: str) -> dict[str, Any]:
+    return {
+        "protocol": group.protocol,
+        "split": split,
+        "method": group.spec["method"],
+        "label": group.label,
+        "bits": group.spec["bits"],
+        "seeds": len(group.records),
+        "synthetic": bool(group.records[0].data["synthetic"]),
+        "self": own,
+    }
+
+
 def _group_curves(group: Group, choice: Choice) -> list[pd.DataFrame]:
     import pandas as pd
 
@@ -95,18 +143,7 @@ def _group_curves(group: Group, choice: Choice) -> list[pd.DataFrame]:
                 if curve[by] != curves[0][by]:
                     raise DamagedError(record.folder / CURVES, f"its curve by {by} has other points than other seeds'")
             means = {name: _mean([curve[name] for curve in curves]) for name in ("recall", "precision")}
-            facts = {
-                "protocol": group.protocol,
-                "split": split,
-                "method": group.spec["method"],
-                "label": group.label,
-                "bits": group.spec["bits"],
-                "seeds": len(curves),
-                "synthetic": bool(group.records[0].data["synthetic"]),
-                "self": self_match,
-                "by": by,
-                "at": np.asarray(curves[0][by], dtype=int),
-            }
+            facts = {**_facts(group, split, self_match), "by": by, "at": np.asarray(curves[0][by], dtype=int)}
             parts.append(pd.DataFrame({**facts, **means}))
     return parts
 

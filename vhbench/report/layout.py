@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from vhbench.errors import UsageError
 from vhbench.report.beside import differing
-from vhbench.report.folds import spread_note
+from vhbench.report.notes import (
+    BETTER,
+    DOUBTED,
+    MISTRUSTED,
+    OTHER_CONVENTION,
+    PROBLEM,
+    STALE,
+    WORSE,
+    baseline_of,
+    notes_of,
+)
 from vhbench.report.rows import Row
-from vhbench.report.significance import ALPHA
+from vhbench.report.written import AS_FRACTIONS, Form, in_words, span, unique
 from vhbench.system.text import plain
 
-T = TypeVar("T")
-
-BETTER, WORSE = "+", "-"
-STALE, OTHER_CONVENTION, DOUBTED, MISTRUSTED, PROBLEM = "†", "‡", "?", "!", "§"
-NAMED = 6  # lines that a note on a warning names
 LETTERS = string.ascii_lowercase.replace("q", "") + "ABDEGHI"  # q is the letter that Unicode has no superscript of
 
 
@@ -27,7 +31,8 @@ class TableCell:
     """One number as it is printed.
 
     Attributes:
-        text: the mean; "undefined" where no query could be scored, empty where nothing was run.
+        text: the mean; "undefined" where no query could be scored, "not tested" where there is no difference, empty
+            where nothing was run.
         rank: 1 for the best of ours in the column, 2 for the next, else 0.
         superscript: BETTER, WORSE, or the letters of the lines that this one beats.
         flags: OTHER_CONVENTION, DOUBTED, MISTRUSTED.
@@ -75,17 +80,21 @@ class RowTable:
 
     Attributes:
         title: the protocol and split.
-        columns: metric, by its short name where that is enough, and code length.
+        columns: metric, by its short name where that is enough, and heading: the code length.
         lines: ours first.
         notes: sentences under the table.
         emphasised: whether a best cell is marked, which the notes say only where it is seen.
+        caption: what it shows, in a few words.
+        remarks: whether remarks are a column; else they are among the notes.
     """
 
     title: str
-    columns: tuple[tuple[str, int], ...]
+    columns: tuple[tuple[str, str], ...]
     lines: tuple[TableLine, ...]
     notes: tuple[str, ...]
     emphasised: bool
+    caption: str
+    remarks: bool = True
 
     @property
     def lettered(self) -> bool:
@@ -94,40 +103,38 @@ class RowTable:
 
     @property
     def remarked(self) -> bool:
-        """Whether there are published lines, whose remarks are a last column."""
-        return any(line.published for line in self.lines)
+        """Whether there are published lines whose remarks are a last column."""
+        return self.remarks and any(line.published for line in self.lines)
 
     @property
     def headings(self) -> list[str]:
         """The columns in words: "16 bits", or "map@5, 16 bits" where there are several metrics."""
         several = len({metric for metric, _ in self.columns}) > 1
-        return [f"{metric}, {bits} bits" if several else f"{bits} bits" for metric, bits in self.columns]
+        return [f"{metric}, {heading}" if several else heading for metric, heading in self.columns]
 
 
-def tables(rows: Sequence[Row]) -> list[RowTable]:
+def tables(rows: Sequence[Row], form: Form = AS_FRACTIONS) -> list[RowTable]:
     """Return one table a protocol and split: methods down, metrics and code lengths across.
 
     Args:
         rows: sorted as `report.rows.rows` returns them.
+        form: how numbers are written.
 
     Raises:
         UsageError: tests of all pairs of more lines than there are letters.
     """
     keys = unique((row.protocol, row.split) for row in rows)
-    return [_table([row for row in rows if (row.protocol, row.split) == key]) for key in keys]
+    return [_table([row for row in rows if (row.protocol, row.split) == key], form) for key in keys]
 
 
-def unique(values: Iterable[T]) -> list[T]:
-    """Return each value once, in order."""
-    return list(dict.fromkeys(values))
-
-
-def _table(rows: Sequence[Row]) -> RowTable:
+def _table(rows: Sequence[Row], form: Form) -> RowTable:
+    if form.difference and not baseline_of(rows):
+        form = replace(form, difference=False)  # the other line is not in this table: a warning has said so
     metrics = unique(row.column for row in rows)
     columns = sorted({(row.column, row.bits) for row in rows}, key=lambda c: (metrics.index(c[0]), c[1]))
     short = {metric: metric.partition("[")[0] for metric in metrics}
     names = short if len(set(short.values())) == len(metrics) else {metric: metric for metric in metrics}
-    letters, ranks = _letters(rows), _ranks(rows)
+    letters, ranks, baseline = letters_of(rows), _ranks(rows, form), baseline_of(rows)
     lines = []
     for label in unique(row.label for row in rows):
         of_label = {(row.column, row.bits): row for row in rows if row.label == label}
@@ -138,32 +145,36 @@ def _table(rows: Sequence[Row]) -> RowTable:
                 label=plain(label),
                 letter=letters.get(label, ""),
                 marks=STALE * any(row.stale for row in found) + PROBLEM * any(row.problems for row in found),
-                seeds=_span(counts) if found[0].ours else "",
+                seeds=span(counts) if found[0].ours else "",
                 published=found[0].published is not None,
                 remark=_remark(found),
-                cells=tuple(_cell(of_label.get(column), letters, ranks) for column in columns),
+                cells=tuple(_cell(of_label.get(column), letters, ranks, form, baseline) for column in columns),
                 reference=bool(found[0].reference),
             )
         )
-    named = tuple((names[metric], bits) for metric, bits in columns)
-    return RowTable(
-        _title(rows[0]), named, tuple(lines), tuple(_notes(rows)), any(rank == 1 for rank in ranks.values())
-    )
+    named = tuple((names[metric], f"{bits} bits") for metric, bits in columns)
+    best = any(rank == 1 for rank in ranks.values())
+    notes = tuple(notes_of(rows, form))
+    return RowTable(title_of(rows[0]), named, tuple(lines), notes, best, _caption(rows, form))
 
 
-def _span(numbers: Sequence[int]) -> str:
-    return "-".join(map(str, unique([numbers[0], numbers[-1]])))
-
-
-def _title(row: Row) -> str:
+def title_of(row: Row) -> str:
+    """Return the heading of a row's table: its protocol and split, and whether features are made up."""
     main = row.split == row.protocol.partition(" (data ")[0]
     title = row.protocol if main else f"{row.protocol}, split {row.split}"
     return title + (" (synthetic features)" if row.synthetic else "")
 
 
-def _letters(rows: Sequence[Row]) -> dict[str, str]:
+def _caption(rows: Sequence[Row], form: Form) -> str:
+    """Say in a few words what a table shows, as papers head theirs."""
+    metrics = ", ".join(unique(in_words(row.column) for row in rows))
+    what = f"{metrics}{' (%)' if form.percent else ''} on {title_of(rows[0])}"
+    return f"Difference to {plain(baseline_of(rows))} in {what}" if form.difference else what
+
+
+def letters_of(rows: Sequence[Row]) -> dict[str, str]:
     """Return a letter for each of our lines where all pairs were tested."""
-    if not any(row.tests for row in rows) or _baseline(rows):
+    if not any(row.tests for row in rows) or baseline_of(rows):
         return {}
     labels = unique(row.label for row in rows if row.ours)
     if len(labels) > len(LETTERS):
@@ -171,26 +182,26 @@ def _letters(rows: Sequence[Row]) -> dict[str, str]:
     return dict(zip(labels, LETTERS, strict=False))
 
 
-def _baseline(rows: Sequence[Row]) -> str | None:
-    """Return the label that all tests are against; None where all pairs were tested, or none."""
-    against = {test.against for row in rows for test in row.tests}
-    return against.pop() if len(against) == 1 else None
-
-
-def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str, int], int]:
+def _ranks(rows: Sequence[Row], form: Form) -> dict[tuple[str, str, int], int]:
     """Return the rank of the best two of our values in each column that has two lines, as they are printed."""
     columns: dict[tuple[str, int], dict[str, str]] = {}
     for row in rows:
         if row.ours and row.value is not None:
-            columns.setdefault((row.column, row.bits), {})[row.label] = f"{row.value:.3f}"
+            columns.setdefault((row.column, row.bits), {})[row.label] = form.number(row.value)
     found: dict[tuple[str, str, int], int] = {}
     for column, texts in columns.items():
-        best = sorted(set(texts.values()), reverse=True)[:2] if len(texts) > 1 else []
+        best = sorted(set(texts.values()), key=float, reverse=True)[:2] if len(texts) > 1 else []
         found |= {(label, *column): best.index(text) + 1 for label, text in texts.items() if text in best}
     return found
 
 
-def _cell(row: Row | None, letters: dict[str, str], ranks: dict[tuple[str, str, int], int]) -> TableCell:
+def _cell(
+    row: Row | None,
+    letters: dict[str, str],
+    ranks: dict[tuple[str, str, int], int],
+    form: Form,
+    baseline: str | None,
+) -> TableCell:
     if row is None:
         return TableCell()
     if row.value is None:
@@ -200,14 +211,15 @@ def _cell(row: Row | None, letters: dict[str, str], ranks: dict[tuple[str, str, 
         flags += DOUBTED
     if row.warnings:
         flags += MISTRUSTED
-    return TableCell(
-        f"{row.value:.3f}",
-        ranks.get((row.label, row.column, row.bits), 0) if row.ours else 0,
-        _superscript(row, letters),
-        flags,
-        f"{row.sd:.3f}" if row.sd is not None else "",
-        f"[{row.ci[0]:.3f}, {row.ci[1]:.3f}]" if row.ci else "",
-    )
+    rank = ranks.get((row.label, row.column, row.bits), 0) if row.ours else 0
+    superscript = _superscript(row, letters)
+    if form.difference and not row.tests and row.label != baseline:
+        return TableCell("not tested")
+    if form.difference and row.tests:
+        (test,) = row.tests
+        return TableCell(form.number(test.difference, "+"), rank, superscript, flags, "", form.interval(test.ci, "+"))
+    sd = form.number(row.sd) if row.sd is not None else ""
+    return TableCell(form.number(row.value), rank, superscript, flags, sd, form.interval(row.ci))
 
 
 def _superscript(row: Row, letters: dict[str, str]) -> str:
@@ -215,91 +227,6 @@ def _superscript(row: Row, letters: dict[str, str]) -> str:
     if letters:
         return "".join(sorted((letters[t.against] for t in significant if t.difference > 0), key=LETTERS.index))
     return "".join(BETTER if test.difference > 0 else WORSE for test in significant)
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    """Say what the numbers are and what the marks mean."""
-    ours = [row for row in rows if row.ours]
-    metrics = ", ".join(unique(row.metric for row in ours))
-    spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in ours) else ""
-    spread = spread_note(ours) or spread
-    interval = "; in brackets the 95 % bootstrap interval over queries" if any(row.ci for row in ours) else ""
-    notes = [f"{metrics}; {_queries(ours)}{spread}{interval}", *_test_notes(ours)]
-    if any(row.stale for row in ours):
-        notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
-    notes += [f"{PROBLEM} {plain(text)}" for text in unique(text for row in ours for text in row.problems)]
-    if ours[0].differs:
-        notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
-    notes += [*_mistrust_notes(ours), *_reference_notes(rows)]
-    return [*notes, *_published_notes([row for row in rows if row.published], ours[0].synthetic)]
-
-
-def _mistrust_notes(rows: Sequence[Row]) -> list[str]:
-    """Return a note for each warning, with the lines that it is of."""
-    lengths: dict[str, dict[str, list[int]]] = {}
-    for row in rows:
-        for text in row.warnings:
-            lengths.setdefault(text, {}).setdefault(plain(row.label), []).append(row.bits)
-    notes = []
-    for text, of_label in lengths.items():
-        every = {row.bits for row in rows}
-        names = [
-            label if set(bits) == every else f"{label} at {', '.join(map(str, unique(bits)))} bits"
-            for label, bits in of_label.items()
-        ]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        notes.append(f"{MISTRUSTED} {plain(text)}: {', '.join(names[:NAMED])}{more}")
-    return notes
-
-
-def _reference_notes(rows: Sequence[Row]) -> list[str]:
-    """Say what the thin lines are."""
-    sampled = [row.queries for row in rows if row.reference == "cosine" and row.ci]
-    meanings = {
-        "chance": "chance is a random order",
-        "cosine": "cosine that of centred mean frames, without codes"
-        + (f" (of a sample of {sampled[0]} queries)" if sampled else ""),
-        "attainable": "attainable has all relevant items first",
-    }
-    texts = [meanings[name] for name in unique(row.reference for row in rows if row.reference)]
-    return [f"Thin lines, neither ranked nor tested: {', '.join(texts)}"] if texts else []
-
-
-def _queries(rows: Sequence[Row]) -> str:
-    """Say how many queries were scored and, where that is not all of them, why."""
-    scored = sorted({row.queries for row in rows if row.queries is not None})
-    asked = sorted({row.asked for row in rows if row.asked is not None})
-    if not scored or scored == asked or not asked:
-        return f"{_span(scored)} queries" if scored else "no queries"
-    alone = " but itself" if any(row.metric.endswith("self=drop]") for row in rows) else ""
-    return f"{_span(scored)} of {_span(asked)} queries scored, the others have no relevant database video{alone}"
-
-
-def _test_notes(rows: Sequence[Row]) -> list[str]:
-    tested = [row for row in rows if row.tests]
-    if not tested:
-        return []
-    test = f"paired sign-flip test over queries, p ≤ {ALPHA} after Holm's correction over the tests of a column"
-    baseline = _baseline(rows)
-    if baseline:
-        notes = [f"Superscript {BETTER} or {WORSE}: significantly better or worse than {plain(baseline)} ({test})"]
-    else:
-        notes = [f"Superscript letters: significantly better than the lines of these letters ({test})"]
-    if any(len(row.seeds) == 1 and (row.tests or row.label == baseline) for row in rows):
-        notes.append("Where there is one seed, a mark speaks of that run, not of the method")
-    return notes
-
-
-def _published_notes(rows: Sequence[Row], synthetic: bool) -> list[str]:
-    if not rows:
-        return []
-    notes = [
-        f"Lines with a source are quoted, not measured, and neither ranked nor tested; {OTHER_CONVENTION} by another "
-        f"convention than ours, {DOUBTED} doubted (results/published/README.md): remarks say how"
-    ]
-    if synthetic:
-        notes.append("Quoted numbers are of real features, ours of synthetic ones: they cannot be compared")
-    return notes
 
 
 def _remark(rows: Sequence[Row]) -> str:

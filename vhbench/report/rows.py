@@ -34,6 +34,8 @@ class Comparison:
         p_raw: two-sided p-value of the sign-flip test.
         p: the same, adjusted for all tests of the table's column (Holm).
         significant: p is at most 0.05.
+        ci: lower and upper end of the difference's 95 % bootstrap interval over queries, paired; None where none was
+            asked for.
     """
 
     against: str
@@ -41,6 +43,7 @@ class Comparison:
     p_raw: float
     p: float
     significant: bool
+    ci: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Row:
         values = {name: value for name, value in vars(self).items() if name != "published"}
         values |= {"seeds": list(self.seeds), "ci": list(self.ci) if self.ci else None, "problems": list(self.problems)}
         values["warnings"] = list(self.warnings)
-        values["tests"] = [dict(vars(test)) for test in self.tests]
+        values["tests"] = [{**vars(test), "ci": list(test.ci) if test.ci else None} for test in self.tests]
         facts = ("source", "kind", "selection", "doubt", "note")
         published = {name: getattr(self.published, name) for name in facts} if self.published else None
         if published:

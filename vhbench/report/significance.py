@@ -23,7 +23,13 @@ MEAN_TOLERANCE = 1e-5  # values are recorded query by query in float32, scores i
 
 
 def with_statistics(
-    rows: Sequence[Row], groups: Iterable[Group], *, ci: bool = False, baseline: str | None = None, pairs: bool = False
+    rows: Sequence[Row],
+    groups: Iterable[Group],
+    *,
+    ci: bool = False,
+    baseline: str | None = None,
+    pairs: bool = False,
+    differences: bool = False,
 ) -> list[Row]:
     """Add intervals and tests to rows; what cannot be had is left out with a warning that says why.
 
@@ -36,6 +42,7 @@ def with_statistics(
         ci: add the 95 % bootstrap interval of the mean over queries.
         baseline: test every row against this method's: its name, or its label where it stands in several rows.
         pairs: test every row against every other one.
+        differences: give each test the 95 % bootstrap interval of its difference too.
 
     Returns:
         The rows in the same order.
@@ -44,7 +51,7 @@ def with_statistics(
         UsageError: both baseline and pairs, or a baseline that no row or more than one row of a table stands for.
     """
     if baseline is not None and pairs:
-        raise UsageError("Tests are against --baseline or of all pairs (--significance), not both.")
+        raise UsageError("Tests are against --baseline or of all pairs (--significance, --pairwise), not both.")
     tables = _tables(rows)
     against = {key: _baseline_label([rows[i] for i in table], baseline) for key, table in tables.items()}
     if baseline is not None and rows and not any(against.values()):
@@ -64,7 +71,8 @@ def with_statistics(
             if ci:
                 _add_intervals(found, sample)
             if pairs or against[key]:
-                _add_tests(found, sample, _pairs(found, sample, against[key], warnings), both_ways=pairs)
+                families = _pairs(found, sample, against[key], warnings)
+                _add_tests(found, sample, families, both_ways=pairs, differences=differences)
     warnings.emit()
     return found
 
@@ -135,7 +143,7 @@ def _samples(
         if row.value is None:
             continue
         try:
-            values = _values(groups[row.protocol, row.label, row.bits], row)
+            values = values_of(groups[row.protocol, row.label, row.bits], row)
         except StoreError as error:
             warnings.add(f"without interval and test: {error}", _name(row))
             continue
@@ -154,7 +162,7 @@ def _samples(
         yield _Sample(numbers, np.column_stack(parts))
 
 
-def _values(group: Group, row: Row) -> np.ndarray | None:
+def values_of(group: Group, row: Row) -> np.ndarray | None:
     """Return a row's value of each query, averaged over seeds, NaN where not scored; None where not recorded."""
     key = score_key(group, row.split, row.metric)
     total: np.ndarray | None = None
@@ -214,7 +222,12 @@ def _pairs(
 
 
 def _add_tests(
-    rows: list[Row], sample: _Sample, families: Mapping[tuple[str, int], list[tuple[int, int]]], both_ways: bool
+    rows: list[Row],
+    sample: _Sample,
+    families: Mapping[tuple[str, int], list[tuple[int, int]]],
+    *,
+    both_ways: bool,
+    differences: bool,
 ) -> None:
     pairs = [pair for family in families.values() for pair in family]
     if not pairs:
@@ -223,9 +236,11 @@ def _add_tests(
     means = sample.values.mean(axis=0)
     sizes = np.cumsum([len(family) for family in families.values()])[:-1]
     p = np.concatenate([stats.holm(part) for part in np.split(p_raw, sizes)])
-    for (a, b), raw, adjusted in zip(pairs, p_raw.tolist(), p.tolist(), strict=True):
+    ends = stats.bootstrap_differences(sample.values, pairs).T.tolist() if differences else [None] * len(pairs)
+    for (a, b), raw, adjusted, ci in zip(pairs, p_raw.tolist(), p.tolist(), ends, strict=True):
         for x, y in ((a, b), (b, a)) if both_ways else ((a, b),):
             here, there = sample.numbers[x], sample.numbers[y]
             difference = float(means[x] - means[y])
-            test = Comparison(rows[there].label, difference, raw, adjusted, adjusted <= ALPHA)
+            interval = None if ci is None else (ci[0], ci[1]) if x == a else (-ci[1], -ci[0])
+            test = Comparison(rows[there].label, difference, raw, adjusted, adjusted <= ALPHA, interval)
             rows[here] = replace(rows[here], tests=(*rows[here].tests, test))

@@ -5,26 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import click
 from tabulate import tabulate
 
 from vhbench.report.latex import latex
-from vhbench.report.layout import RowTable, TableCell, tables
+from vhbench.report.layout import RowTable, TableCell, TableLine, tables
+from vhbench.report.narrow import column_groups
+from vhbench.report.pairs import COLUMNS as PAIR_COLUMNS
+from vhbench.report.pairs import pair_list, pair_tables
 from vhbench.report.rows import Row
+from vhbench.report.written import AS_FRACTIONS, Form
 from vhbench.system.text import csv_cell, markdown
 
 FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
-    "beside", "warnings", "reference", "folds",
+    "beside", "warnings", "reference", "difference", "difference_low", "difference_high", "folds",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 
 
-def render_rows(rows: Sequence[Row], form: str) -> str:
+def render_rows(
+    rows: Sequence[Row],
+    form: str,
+    *,
+    written: Form = AS_FRACTIONS,
+    pairs: bool = False,
+    width: int | None = None,
+) -> str:
     """Return rows as text.
 
     The table for a terminal has the best value of a column in bold and the second underlined by control sequences;
@@ -33,29 +47,55 @@ def render_rows(rows: Sequence[Row], form: str) -> str:
     Args:
         rows: sorted as `report.rows.rows` returns them; with intervals, tests and published rows if wanted.
         form: one of FORMATS.
+        written: how the numbers of tables are written; CSV and JSON have all their digits.
+        pairs: each method against each other one, instead of their values; the rows have tests of all pairs.
+        width: of the terminal in characters, for the table alone; None: any.
 
     Raises:
         UsageError: tests of all pairs of more rows than can be marked.
     """
-    writers: dict[str, Callable[[Sequence[Row]], str]] = {
-        "table": lambda rows: "\n\n".join(map(_terminal, tables(rows))),
-        "md": lambda rows: "\n\n".join(map(_markdown, tables(rows))),
-        "latex": lambda rows: "\n\n".join(map(latex, tables(rows))),
-        "csv": _csv,
-        "json": lambda rows: json.dumps([row.to_json() for row in rows], indent=1, allow_nan=False),
-    }
-    return writers[form](rows)
+    if form in ("csv", "json"):
+        lines = pair_list(rows) if pairs else [row.to_json() for row in rows]
+        if form == "json":
+            return json.dumps(lines, indent=1, allow_nan=False)
+        return _csv(PAIR_COLUMNS, lines) if pairs else _csv(COLUMNS, [_cells(row) for row in rows])
+    laid_out = pair_tables(rows, written) if pairs else tables(rows, written)
+    writer = {"table": partial(_terminal, width=width), "md": _markdown, "latex": latex}[form]
+    return "\n\n".join(map(writer, laid_out))
 
 
-def _terminal(table: RowTable) -> str:
+def _terminal(table: RowTable, width: int | None = None) -> str:
     def mean(cell: TableCell) -> str:
         styles = {1: click.style(cell.text, bold=True), 2: click.style(cell.text, underline=True)}
         return styles.get(cell.rank, cell.text)
 
-    def thin(text: str) -> str:
-        return click.style(text, dim=True)
+    def grid(part: RowTable) -> str:
+        return _grid(part, "simple", mean, str, partial(click.style, dim=True))
 
-    return "\n\n".join([table.title, _grid(table, "simple", mean, str, thin), "\n".join(table.notes)])
+    def fits(part: RowTable) -> bool:
+        return width is None or max(len(click.unstyle(line)) for line in grid(part).splitlines()) <= width
+
+    parts = column_groups(table, fits)
+    body = [grid(part) for part in parts] if parts else [_stacked(line, table, mean, width) for line in table.lines]
+    notes = parts[-1].notes if parts else table.notes
+    return "\n\n".join([table.title, *body, "\n".join(_wrapped(note, width) for note in notes)])
+
+
+def _stacked(line: TableLine, table: RowTable, mean: Callable[[TableCell], str], width: int | None) -> str:
+    """Return a line as a block of its own, a number below the other."""
+    head = f"{line.letter} {line.label}{line.marks}".strip() + (f" ({line.seeds} seeds)" if line.seeds else "")
+    cells = [f"  {name}: {_cell(cell, mean)}" for name, cell in zip(table.headings, line.cells, strict=True)]
+    remark = [f"  {line.remark}"] if line.remark else []
+    return "\n".join(_wrapped(text, width) for text in (head, *cells, *remark))
+
+
+def _wrapped(text: str, width: int | None) -> str:
+    """Break a text between its words, never inside a number."""
+    if width is None or len(text) <= width:
+        return text
+    indent = text[: len(text) - len(text.lstrip())] + "  "
+    options = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
+    return textwrap.fill(text, width, **options)  # type: ignore[arg-type]
 
 
 def _markdown(table: RowTable) -> str:
@@ -98,23 +138,33 @@ def _cell(cell: TableCell, mean: Callable[[TableCell], str]) -> str:
     return " ".join(filter(None, [marked, f"± {cell.sd}" if cell.sd else "", cell.ci]))
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        significant = [test for test in row.tests if test.significant]
-        low, high = row.ci or (None, None)
-        derived = {
-            "seeds": " ".join(map(str, row.seeds)),
-            "ci_low": low,
-            "ci_high": high,
-            "better_than": "; ".join(test.against for test in significant if test.difference > 0),
-            "worse_than": "; ".join(test.against for test in significant if test.difference < 0),
-            "problems": "; ".join(row.problems),
-            "p": row.tests[0].p if len(row.tests) == 1 else None,
-            "source": row.published.source if row.published else None,
-            "warnings": "; ".join(row.warnings),
-        }
-        writer.writerow({name: csv_cell(value) for name, value in {**vars(row), **derived}.items()})
+    for line in lines:
+        writer.writerow({name: csv_cell(value) for name, value in line.items()})
     return buffer.getvalue().rstrip("\n")
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    """Return a row as the cells of a CSV line."""
+    significant = [test for test in row.tests if test.significant]
+    low, high = row.ci or (None, None)
+    only = row.tests[0] if len(row.tests) == 1 else None
+    difference_low, difference_high = (only and only.ci) or (None, None)
+    return {
+        **vars(row),
+        "seeds": " ".join(map(str, row.seeds)),
+        "ci_low": low,
+        "ci_high": high,
+        "better_than": "; ".join(test.against for test in significant if test.difference > 0),
+        "worse_than": "; ".join(test.against for test in significant if test.difference < 0),
+        "problems": "; ".join(row.problems),
+        "p": only.p if only else None,
+        "source": row.published.source if row.published else None,
+        "warnings": "; ".join(row.warnings),
+        "difference": only.difference if only else None,
+        "difference_low": difference_low,
+        "difference_high": difference_high,
+    }

@@ -1,4 +1,4 @@
-"""What a record must look like, entry by entry, so that whoever reads one can rely on it. More entries are no fault."""
+"""What records and kept models must look like, so that whoever reads one can rely on it. More entries are no fault."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ def check_record(data: Any) -> None:
     _require(bool(splits), "spec.splits", "a split at least")
     for split in splits:
         _require(split in data["queries"], f"queries.{split}", "there")
+
+
+def check_model(data: Any) -> None:
+    """Raise FormError unless this value has the form of a kept model's `model.json`."""
+    method = {"name": _name, "class": _text, "bits": _whole(1), "params": _mapping(_anything), "fingerprint": _text}
+    inputs = {"frames": _whole(1), "dim": _whole(1), "frames_kept": _list(_count)}
+    array = _entries({"dtype": _text, "shape": _list(_count), "order": _one_of(("C", "F"))}, {})
+    _entries(
+        {
+            "run": _or_none(_sha256), "method": _entries(method, {}), "bits": _whole(1), "normalize": _text,
+            "inputs": _entries(inputs, {}), "stamp": _or_none(_mapping(_anything)), "values": _mapping(_scalar),
+            "arrays": _mapping(array), "files": _names(_sha256),
+        },
+        {},
+    )(data, "")  # fmt: skip
+    _require(data["bits"] <= data["method"]["bits"], "bits", "at most those that its method was trained for")
 
 
 def _spec(value: Any, where: str) -> None:
@@ -160,12 +176,25 @@ def _anything(value: Any, where: str) -> None:
     """Accept a value of any form."""
 
 
+def _scalar(value: Any, where: str) -> None:
+    _require(value is None or isinstance(value, bool | int | float | str), where, "no list and no object")
+
+
 def _one_of(names: tuple[str, ...]) -> Check:
     return lambda value, where: _require(value in names, where, f"one of {', '.join(names)}")
 
 
 def _or_none(check: Check) -> Check:
     return lambda value, where: None if value is None else check(value, where)
+
+
+def _list(check: Check) -> Check:
+    def items(value: Any, where: str) -> None:
+        _require(isinstance(value, list), where, "a list")
+        for item in value:
+            check(item, where)
+
+    return items
 
 
 def _mapping(check: Check) -> Check:

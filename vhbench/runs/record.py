@@ -19,19 +19,16 @@ from vhbench.system.files import (
     LARGEST,
     LARGEST_TEXT,
     NotAFileError,
-    atomic_write,
     check_regular,
-    json_bytes,
     parse_json,
     read_bytes,
     read_error,
     sha256_of,
 )
+from vhbench.system.sealed import DIGEST, is_as_written, write_sealed
 from vhbench.system.text import plain
 
 SCHEMA = "vhbench.run/3"
-DIGEST = "digest"  # the last entry of a record: sha256 of all that stands before its digits in the file
-END = b'"\n}\n'  # what follows them
 # the files of a run's folder
 RECORD = "run.json"
 CODES = "codes.npz"
@@ -39,8 +36,11 @@ PER_QUERY = "per_query.npz"
 CURVES = "curves.json"
 TRACEBACK = "traceback.txt"
 TRAIN_LOG = "train.jsonl"
+MODEL = "model.json"
+WEIGHTS = "model.safetensors"
 CHECKPOINT = "checkpoint"  # a folder
 DERIVED = (PER_QUERY, CURVES)
+UNSCORED = (TRAIN_LOG, MODEL, WEIGHTS)  # no number of the record stands on these; who reads them compares them
 
 
 def has_log(folder: Path) -> bool:
@@ -154,7 +154,8 @@ class Record:
         """Return what is wrong with the files beside the record.
 
         A file that somebody has removed is no damage: the scores stand, and what needs the file says that it is gone.
-        Nor is a training log that goes on because the run was begun again: `read_log` compares it.
+        Nor are files that no number stands on: `read_log` and `vhbench.runs.model` compare them when they are read. The
+        log of a run that was begun again goes on, and models are large.
 
         Args:
             read: compare all files with their digests; otherwise only those of another size than was written.
@@ -163,7 +164,7 @@ class Record:
             StoreError: a file cannot be read.
         """
         found = []
-        for name in (name for name in self.digests if name != TRAIN_LOG):
+        for name in (name for name in self.digests if name not in UNSCORED):
             path = self.folder / name
             try:
                 what = self._fault(path, read)
@@ -199,12 +200,7 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
     Raises:
         StoreError: it cannot be written.
     """
-    content = {name: value for name, value in data.items() if name != DIGEST}
-    before = json_bytes({**content, DIGEST: ""}).removesuffix(END)
-    digest = hashlib.sha256(before).hexdigest()
-    with atomic_write(folder / RECORD) as file:
-        file.write(before + digest.encode() + END)
-    return Record(folder, {**content, DIGEST: digest})
+    return Record(folder, write_sealed(folder / RECORD, data))
 
 
 def read_record(path: Path) -> Record:
@@ -238,7 +234,7 @@ def read_record(path: Path) -> Record:
             f"{path} has schema {data['schema']!r}; this vhbench reads {readable}: use the version that wrote it, "
             "or move the folder away and run again."
         )
-    if (written_as == SCHEMA or DIGEST in data) and not _is_as_written(content):
+    if (written_as == SCHEMA or DIGEST in data) and not is_as_written(content):
         raise DamagedError(path, "it was changed after it was written: its digest is not that of its content")
     try:
         check_record(data)
@@ -248,12 +244,6 @@ def read_record(path: Path) -> Record:
         raise DamagedError(path, "its id is not the sha256 of its specification")
     as_it_is = ("spec", ENTRY)  # the run's identity, and paths: both are shown by what quotes them
     return Record(path.parent, {name: x if name in as_it_is else _printable(x) for name, x in data.items()})
-
-
-def _is_as_written(content: bytes) -> bool:
-    """Say whether a record's file ends in the digest of all before."""
-    before, digest = content[: -len(END) - 64], content[-len(END) - 64 :]
-    return before.endswith(f'"{DIGEST}": "'.encode()) and digest == hashlib.sha256(before).hexdigest().encode() + END
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:

@@ -192,12 +192,16 @@ def _plain(value: Any, annotation: str) -> Any:
     return float(value) if annotation == "float" and type(value) is int else value
 
 
-def _parse(label: str, parameter: Parameter, text: str) -> Any:
-    """Parse a hyper-parameter's text by its annotation, or by its default's type where that says too little."""
+def kinds_of(parameter: Parameter) -> list[str]:
+    """Return as what a hyper-parameter's text is read: by its annotation, or its default where that says too little."""
     annotation = re.sub(r"(typing\.)?Optional\[(.*)\]", r"\2 | None", parameter.annotation)
     kinds = [kind.strip() for kind in annotation.split("|")]
-    if not set(kinds) <= KINDS:
-        kinds = [type(parameter.default).__name__]
+    return kinds if set(kinds) <= KINDS else [type(parameter.default).__name__]
+
+
+def _parse(label: str, parameter: Parameter, text: str) -> Any:
+    """Parse a hyper-parameter's text; see `kinds_of`."""
+    kinds = kinds_of(parameter)
     for kind in kinds:
         if kind in ("None", "NoneType") and text.lower() == "none":
             return None

@@ -21,10 +21,12 @@ from vhbench.runs.record import (
     CHECKPOINT,
     CODES,
     CURVES,
+    MODEL,
     PER_QUERY,
     RECORD,
     TRACEBACK,
     TRAIN_LOG,
+    WEIGHTS,
     DamagedError,
     Record,
     has_log,
@@ -50,7 +52,7 @@ from vhbench.system.locks import hold, is_held
 from vhbench.system.text import plain
 
 RUN_FOLDER = re.compile(r"\d+b-s\d+-[0-9a-f]{8}")  # the name of a run's folder, as `RunSpec.folder` makes it
-ARTEFACTS = (CODES, PER_QUERY, CURVES, TRACEBACK)
+ARTEFACTS = (CODES, PER_QUERY, CURVES, TRACEBACK, MODEL, WEIGHTS)
 
 log = logging.getLogger(__name__)
 
@@ -207,6 +209,7 @@ class RunFolder:
         *,
         arrays: Mapping[str, Mapping[str, Any]] | None = None,
         texts: Mapping[str, str] | None = None,
+        octets: Mapping[str, bytes] | None = None,
         keep_checkpoint: bool = False,
     ) -> Record:
         """Write the run's files and, last of all, its record; then remove the checkpoint.
@@ -217,11 +220,12 @@ class RunFolder:
             record: content of `run.json`; `files` (name -> sha256), `sizes` (name -> bytes) and the digest are added.
             arrays: name of an `.npz` file -> its arrays.
             texts: name of a text file -> its content.
+            octets: name of any other file -> its content.
             keep_checkpoint: leave the checkpoint, so that another try goes on from it.
         """
         try:
             self._remove_record()
-            names = self._write_files(arrays or {}, texts or {}) + [TRAIN_LOG] * has_log(self.path)
+            names = self._write_files(arrays or {}, texts or {}, octets or {}) + [TRAIN_LOG] * has_log(self.path)
             paths = {name: self.path / name for name in names}
             digests = {name: sha256_of(path) for name, path in paths.items()}
             sizes = {name: path.stat().st_size for name, path in paths.items()}
@@ -247,9 +251,11 @@ class RunFolder:
         for moved in damaged:
             log.warning("%s was damaged and is now %s", moved, set_aside(moved).name)
 
-    def _write_files(self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> list[str]:
+    def _write_files(
+        self, arrays: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str], octets: Mapping[str, bytes]
+    ) -> list[str]:
         """Write what stands beside the record, remove what another status left there, and return the names."""
-        contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
+        contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()} | octets
         for name, content in arrays.items():
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **content)

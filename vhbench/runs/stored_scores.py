@@ -65,5 +65,9 @@ def _check(columns: Any, by: str) -> None:
         raise ValueError("columns of several lengths")
     if not all(isinstance(x, int | float) and 0 <= x <= MOST and x == int(x) for x in at):
         raise ValueError(f"a {by} that is none")
+    for name in ("relevant", "others"):  # not in older records
+        counts = columns.get(name, [0] * len(at))
+        if not len(counts) == len(at) or not all(isinstance(x, int) and 0 <= x <= MOST for x in counts):
+            raise ValueError(f"{name} that are no counts")
     if not all(x is None or (isinstance(x, int | float) and 0 <= x <= 1 + 1e-6) for x in [*recall, *precision]):
         raise ValueError("recall or precision beyond 0 to 1")

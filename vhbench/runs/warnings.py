@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vhbench.codes import faults
+from vhbench.codes import faulty_entries
 from vhbench.runs.form import is_number
 from vhbench.runs.record import Record
 
@@ -70,13 +70,22 @@ def _entry(record: Record, name: str, split: str) -> Mapping[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _of_codes(audit: Mapping[str, Any]) -> dict[str, str]:
+def faults_of_audit(audit: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the codes that a record's audit describes: its entry -> a few words.
+
+    Args:
+        audit: of one split; one that lacks an entry, or is of too few videos to tell, has nothing wrong.
+    """
     names = ("n", "bits", "dead_bits", "duplicate_bits", "distinct_codes", "largest_bucket")
     if not all(is_number(audit.get(name)) for name in names):
         return {}
     if audit["n"] < ENOUGH_VIDEOS or not 1 <= audit["bits"] <= MOST_BITS:
         return {}
-    return {re.sub(r"[0-9]+", "", text): text for text in faults(dict(audit))}
+    return faulty_entries(dict(audit))
+
+
+def _of_codes(audit: Mapping[str, Any]) -> dict[str, str]:
+    return {re.sub(r"[0-9]+", "", text): text for text in faults_of_audit(audit).values()}
 
 
 def _of_chance(chance: Mapping[str, Any]) -> dict[str, str]:

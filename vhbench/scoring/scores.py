@@ -226,6 +226,30 @@ class Scores:
             curve["n_empty"] = (n_scored - answered).astype(np.int64)
         return curve
 
+    def distances(self, self_match: str = "keep") -> pd.DataFrame:
+        """Count the pairs of a query and a database item at each Hamming distance, relevant ones and others.
+
+        Only queries that have a relevant item count; each of their pairs counts once.
+
+        Args:
+            self_match: as for `map`.
+
+        Returns:
+            Columns `distance` (0..bits), `relevant`, `others`, all int64.
+
+        Raises:
+            UsageError: `self_match` does not exist or is not defined here.
+        """
+        import pandas as pd
+
+        distance, relevant = self._dropped(self_match)
+        scored = self.n_relevant(self_match) > 0
+        found, items = (counts[scored].sum(axis=0) for counts in (self.counts.relevant, self.counts.items))
+        dropped = scored & (distance >= 0)
+        np.subtract.at(items, distance[dropped], 1)
+        np.subtract.at(found, distance[dropped & relevant], 1)
+        return pd.DataFrame({"distance": np.arange(len(items)), "relevant": found, "others": items - found})
+
     def _dropped(self, self_match: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the distance of the item to leave out of each query's list (-1: none), and whether it is relevant."""
         if self_match == "keep":

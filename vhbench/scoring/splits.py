@@ -114,14 +114,16 @@ def _query_counts(scores: Scores, split: Split) -> dict[str, int]:
 
 
 def _columns(scores: Scores, by: str, in_database: bool) -> dict[str, dict[str, list[float | None]]]:
-    """Return a curve's columns for each handling of self-matches."""
-    return {
-        self_match: {
-            str(name): [_number(value) for value in column]
-            for name, column in scores.precision_recall(by=by, self_match=self_match).items()
-        }
-        for self_match in (("keep", "drop") if in_database else ("keep",))
-    }
+    """Return a curve's columns for each handling of self-matches; by radius also how many pairs are that far apart."""
+    found = {}
+    for self_match in ("keep", "drop") if in_database else ("keep",):
+        curve = scores.precision_recall(by=by, self_match=self_match)
+        columns: dict[str, list[float | None]] = {str(name): [*map(_number, column)] for name, column in curve.items()}
+        if by == "radius":
+            pairs = scores.distances(self_match)
+            columns |= {name: pairs[name].tolist() for name in ("relevant", "others")}
+        found[self_match] = columns
+    return found
 
 
 def _number(value: float) -> float | None:

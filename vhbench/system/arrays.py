@@ -9,7 +9,7 @@ import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -72,6 +72,26 @@ def read_npy(path: Path, *, links: bool = True, limit: int = LARGEST) -> np.ndar
             raise ValueError(f"no .npy file of a plain array: {str(error) or type(error).__name__}") from error
 
 
+def map_npy(path: Path) -> np.memmap[Any, Any]:
+    """Return the array of an `.npy` file without reading it, rows in order; only its header is looked at.
+
+    Raises:
+        ValueError: it is no such file, holds objects or nothing, or is not as long as its header says.
+        OSError: it cannot be read or is no regular file.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            shape, fortran, dtype = _header(file, size, path.name)
+            if fortran or not math.prod(shape):
+                raise ValueError("it holds no rows in order")
+            return np.memmap(file, dtype, "r", file.tell(), shape)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # as for archives
+            raise ValueError(f"no .npy file of a plain array: {str(error) or type(error).__name__}") from error
+
+
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
         return _array(file, member.file_size, member.filename)
@@ -79,19 +99,24 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 def _array(file: IO[bytes], size: int, name: str) -> np.ndarray:
     """Read one array of so many bytes; what its header says is believed only where that is as long."""
+    shape, fortran, dtype = _header(file, size, name)
+    flat = np.empty(math.prod(shape), dtype)
+    _fill(flat.view(np.uint8).data, file)
+    array: np.ndarray = flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
+    return array
+
+
+def _header(file: IO[bytes], size: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the header of an array of so many bytes: shape, whether it lies in Fortran's order, dtype."""
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise ValueError(f"{name} has version {version} of the .npy format")
     shape, fortran, dtype = HEADERS[version](file)
     if dtype.hasobject or not dtype.itemsize or any(not 0 <= length <= LARGEST for length in shape):
         raise ValueError(f"{name} is no plain array: {dtype} {shape}")
-    count = math.prod(shape)
-    if count * dtype.itemsize != size - file.tell():
+    if math.prod(shape) * dtype.itemsize != size - file.tell():
         raise ValueError(f"{name} is not as long as {dtype} {shape}")
-    flat = np.empty(count, dtype)
-    _fill(flat.view(np.uint8).data, file)
-    array: np.ndarray = flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
-    return array
+    return shape, fortran, dtype
 
 
 def _fill(memory: memoryview, file: IO[bytes]) -> None:

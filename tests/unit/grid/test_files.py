@@ -50,7 +50,7 @@ def test_hyper_parameters_stand_in_a_table_a_method(read):
         ("bits = 0x1" + "0" * 5000, "is not TOML: it holds a whole number of more than 300 digits"),
         ("set = 3", r"`set` takes a table a method, as in \[set.uvvh\]"),
         ("[set]\nlr = 3", "`set` takes a table a method"),
-        ("[set.uvvh]\nlr = [3]", "set.uvvh.lr takes a text, a number or true or false"),
+        ("[set.uvvh]\nlr = [[3]]", "set.uvvh.lr takes a text, a number or true or false"),
     ],
 )
 def test_a_faulty_file_is_refused_with_what_and_where(read, text, message):

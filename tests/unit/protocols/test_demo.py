@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
+from vhbench.datasets.problems import load_checked
 from vhbench.errors import DataError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Part, Protocol, Relevance, Split
-from vhbench.protocols import cross_dataset, demo, unseen_classes
+from vhbench.protocols import cross_dataset, demo, demo_copies, unseen_classes
 from vhbench.protocols._demo_features import describe, to_features
 from vhbench.protocols._demo_video import COUNTS, LOOKS, MOTIONS, _paths, class_names, digit_images, frames, labels
 from vhbench.videos import VideoSet
@@ -202,8 +203,8 @@ def test_a_folder_that_cannot_be_written_costs_only_the_cache(cached, monkeypatc
 
 def test_listing_and_loading_from_the_cache_import_nothing_heavy(cached):
     code = (
-        "import sys; from vhbench.protocols import cross_dataset, demo, unseen_classes\n"
-        "[p.describe() for m in (cross_dataset, demo, unseen_classes) for p in m.protocols()]\n"
+        "import sys; from vhbench.protocols import cross_dataset, demo, demo_copies, unseen_classes\n"
+        "[p.describe() for m in (cross_dataset, demo, demo_copies, unseen_classes) for p in m.protocols()]\n"
         "demo.Demo('demo').load(None)\n"
         "print([m for m in ('torch', 'sklearn', 'scipy', 'PIL') if m in sys.modules])"
     )
@@ -243,6 +244,28 @@ def test_the_digests_of_the_protocols_made_of_the_demo_are_pinned(cached):
         "database": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
         "relevance": "bc8ce28b4eeaca4ea104ebfe8624fc01db5a81f5edaa458a9a9e7774a12450db",
     }
+    (near,) = Registry().protocol("demo-copies").load(None)
+    assert near.digests() == {
+        "train": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
+        "query": "6bfbc6768318cb508437e2a4b7d598234960ede8e1b2634730583de226c29d17",
+        "database": "5dcf03001346b4cc9d19797c1f3a370b4d6bd3fbceff7382d1c63ff7e426dd34",
+        "relevance": "17a376c55faf76e401023a70fd8ceb3c1025b23d80b811e8f82628579881dd41",
+    }
+
+
+# copies
+
+
+def test_each_copy_has_its_source_alone_as_relevant(cached, split):
+    (near,) = load_checked(demo_copies.DemoCopies(), None, allow_counts=False)
+    assert near.notes == {}  # no copy is its source
+    assert near.database.digest == near.train.digest == split.database.digest
+    relevant = near.relevance.query_labels[:, None] == near.relevance.database_labels
+    assert (relevant.sum(axis=1) == 1).all()
+    order = pooled_cosine_order(near)
+    found = map_at_20(order, near.relevance.query_labels, near.relevance.database_labels)
+    assert 0.5 < found < 0.9
+    assert 0.5 < (order[:, 0] == relevant.argmax(axis=1)).mean() < 0.9
 
 
 # across data sets
@@ -334,7 +357,7 @@ def test_unseen_classes_without_queries_are_an_error():
 
 
 def test_methods_are_handed_no_labels(cached):
-    for module in (demo, cross_dataset, unseen_classes):
+    for module in (demo, demo_copies, cross_dataset, unseen_classes):
         for protocol in (p for p in module.protocols() if p.name.startswith("demo")):
             for split in protocol.load(None):
                 for part in (split.train, split.query, split.database):

@@ -75,7 +75,7 @@ def test_a_figure_shows_every_method_and_its_data_lie_beside_it(write_curves, re
     curves = pr_curves(records(), Choice())
     assert draw_pr(curves, tmp_path / "pr.svg") == [tmp_path / "pr.svg", tmp_path / "pr.csv"]
     texts = drawn(tmp_path / "pr.svg")
-    assert {"itq", "my-own", "16 bits, by rank", "64 bits, by radius", "self=keep"} <= set(texts)
+    assert {"ITQ", "my-own", "16 bits, by rank", "64 bits, by radius", "self=keep"} <= set(texts)
     assert any("synthetic" in text for text in texts)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "pr.csv"), curves, check_dtype=False)
 
@@ -110,7 +110,8 @@ def test_other_endings_and_nothing_to_draw_are_refused(tmp_path):
 
 
 def test_compare_draws(vhbench, out, write_curves, tmp_path):
-    write_curves("itq", 16, 0, [1.0, 0.5, 0.2])
+    for bits in (16, 32):
+        write_curves("itq", bits, 0, [1.0, 0.5, 0.2])
     result = vhbench("compare", "--out", out, "--pr", tmp_path / "pr.svg", "--map", tmp_path / "map.svg")
     assert result.code == 0 and "itq" in result.out
     assert [line.split()[-1] for line in result.err.splitlines()] == [

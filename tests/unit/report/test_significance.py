@@ -6,6 +6,7 @@ import pytest
 from vhbench.errors import UsageError
 from vhbench.report.rows import rows
 from vhbench.report.significance import with_statistics
+from vhbench.report.wins import wins
 from vhbench.runs.groups import Choice, groups
 from vhbench.runs.store import Store
 from vhbench.stats import bootstrap_interval, holm, sign_flip
@@ -181,3 +182,50 @@ def test_too_many_tests_for_any_to_be_significant_are_said(write, found, caplog,
     found(pairs=True)
     said = "3 tests are too many for any to be significant: choose fewer methods"
     assert caplog.messages == [f"{said}: {MAP}, 16 bits"]
+
+
+def test_differences_have_paired_intervals_which_mirror_each_other(write, values, found):
+    for method in ("itq", "lsh"):
+        write(method)
+    told = found(pairs=True, differences=True)
+    (test,), (other,) = told["itq", 16].tests, told["lsh", 16].tests
+    differences = (values("itq").astype(float) - values("lsh").astype(float))[:-1]
+    assert test.ci == pytest.approx(bootstrap_interval(differences), abs=1e-12)
+    assert other.ci == (-test.ci[1], -test.ci[0]) and test.ci[0] < test.difference < test.ci[1]
+    assert found(baseline="itq")["lsh", 16].tests[0].ci is None
+
+
+def test_wins_pool_the_code_lengths_of_a_query_before_they_test(write, values, out):
+    for method in ("itq", "lsh", "pcah"):
+        for bits in (16, 32):
+            for seed in (0, 1):
+                write(method, bits, seed)
+    write("itq", 64)
+    table = wins(Store(out).records()[0], Choice())
+    pooled = {
+        method: np.mean([values(method, bits, seed).astype(float)[:-1] for bits in (16, 32) for seed in (0, 1)], axis=0)
+        for method in ("itq", "lsh", "pcah")
+    }
+    assert len(table) == 3 and set(table["bits"]) == {"16 32"} and set(table["queries"]) == {N - 1}
+    p = [sign_flip(pooled[row.label] - pooled[row.against]) for row in table.itertuples()]
+    assert table["p_raw"].tolist() == p and table["p"].tolist() == holm(p).tolist()
+    for row in table.itertuples():
+        difference = pooled[row.label] - pooled[row.against]
+        assert row.difference == pytest.approx(difference.mean()) and row.difference >= 0
+        assert (row.ci_low, row.ci_high) == pytest.approx(bootstrap_interval(difference), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"methods": ("itq",)}, "--wins compares methods, and there is only itq on toy"),
+        ({}, "--wins needs a code length that all methods have on toy"),
+        ({"bits": (16,), "metrics": ("mrr",)}, "mrr.* is not recorded so: choose a map"),
+    ],
+)
+def test_wins_that_make_no_sense_are_refused(write, out, choice, words):
+    write("itq")
+    write("pcah")
+    write("lsh", 32)
+    with pytest.raises(UsageError, match=words):
+        wins(Store(out).records()[0], Choice(**choice))

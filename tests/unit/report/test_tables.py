@@ -137,7 +137,7 @@ def test_text_of_others_is_never_markup(form):
         assert len({re.sub(r"\\\|", "", line).count("|") for line in text.splitlines() if line.startswith("|")}) == 1
         assert r"\<script\>\|\*\_\`a b \&" in text
     if form == "latex":
-        assert text.count(r"\end{table}") == 1 and r"\textbackslash{}end\{table\}" in text
+        assert len(re.findall(r"\\end{table\*?}", text)) == 1 and r"\textbackslash{}end\{table\}" in text
     if form == "csv":
         assert next(csv.DictReader(io.StringIO(text)))["label"] == plain(hostile)
 

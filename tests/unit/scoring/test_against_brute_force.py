@@ -79,6 +79,11 @@ def test_curves(seed):
             np.array(list(brute.by_radius(bits, self_match))),
             rtol=0, atol=1e-9,
         )  # fmt: skip
+        pairs = scores.distances(self_match)
+        lists = [(d, r) for d, r in brute.lists(self_match) if r.any()]
+        for distance, found, others in pairs.itertuples(index=False):
+            assert found == sum(int((r & (d == distance)).sum()) for d, r in lists)
+            assert others == sum(int((~r & (d == distance)).sum()) for d, r in lists)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -111,6 +111,12 @@ class TestWorkedExample:
         assert by_radius["precision"].tolist()[1:] == pytest.approx([1, 2 / 3, 2 / 4] + [3 / 5] * 5)
         assert by_radius["n_empty"].tolist() == [1] + [0] * 8
 
+    def test_distances(self):
+        pairs = evaluate(*example()).distances()
+        assert pairs.columns.tolist() == ["distance", "relevant", "others"]
+        assert pairs["relevant"].tolist() == [0, 1, 1, 0, 1, 0, 0, 0, 0]
+        assert pairs["others"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0]
+
 
 def test_a_perfect_ranking_scores_exactly_one():
     labels = np.repeat(np.arange(4), 30)

@@ -19,7 +19,11 @@ from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 from vhbench.system.files import atomic_write
 
-SCRIPTS = ("dom.js", "charts.js", "tables.js", "curves.js", "queries.js", "runs.js", "page.js")
+SCRIPTS = (
+    "dom.js", "state.js", "looks.js", "scales.js", "charts.js", "follow.js", "side.js", "tables.js", "results.js",
+    "curves.js", "queries.js", "pairs.js", "codes.js", "training.js", "runs.js", "reading.js", "page.js",
+)  # fmt: skip
+STYLES = ("base.css", "layout.css", "tables.css", "charts.css", "print.css")
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -78,8 +82,9 @@ def render_page(content: Mapping[str, Any]) -> str:
         content: what `gather` returns.
     """
     templates = files("vhbench.report.page") / "templates"
-    style = (templates / "page.css").read_text(encoding="utf-8")
-    script = "\n".join((templates / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    style, script = (
+        "\n".join((templates / name).read_text(encoding="utf-8") for name in names) for names in (STYLES, SCRIPTS)
+    )
     parts = {
         "title": html.escape(content["title"]),
         "policy": _policy(script, style),

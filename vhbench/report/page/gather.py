@@ -17,6 +17,7 @@ from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
+from vhbench.report.page.intervals import intervals
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
 from vhbench.report.rows import data_problems, rows
@@ -25,6 +26,7 @@ from vhbench.runs.record import RECORD, TRAIN_LOG, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import read_log
+from vhbench.runs.warnings import faults_of_audit
 from vhbench.scoring import CONVENTIONS, Metric, recorded_metrics
 from vhbench.scoring.names import REFERENCES
 from vhbench.version import __version__
@@ -128,6 +130,9 @@ def _sets(
         views = query_views(chosen, split, main, min(ks, key=lambda x: (abs(x - k), x)), labels, lacking) if ks else {}
         for entry, own in zip(series, views.pop("series", ()), strict=False):
             entry |= own
+        tested = intervals(chosen, split, ks, int(views["metric"].partition("@")[2])) if ks else {}
+        for entry, ci in zip(series, tested.get("ci", ()), strict=False):
+            entry["ci"] = ci
         sets.append(
             {
                 "protocol": protocol,
@@ -143,6 +148,7 @@ def _sets(
                 "ks": ks,
                 "names": names,
                 "series": series,
+                "p": tested.get("p", {}),
                 "references": _references(references_of(first.spec["splits"][split], kept), names),
                 "views": views,
             }
@@ -160,7 +166,9 @@ def _references(kept: Sequence[KeptReferences], names: Mapping[str, Mapping[str,
             for convention, shown in names.items()
         }
         if any(scores.values()):
-            found.append({"name": name, "scores": scores})
+            ends = {full: list(ci) for one in kept if key == "cosine" for full, ci in one.intervals.items() if ci}
+            ci = {c: {short: ends[full] for short, full in shown.items() if full in ends} for c, shown in names.items()}
+            found.append({"key": key, "name": name, "scores": scores, "ci": ci})
     return found
 
 
@@ -188,7 +196,10 @@ def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[
                 names[convention][short] = row.metric
                 scores[convention][short] = [row.value, row.sd, row.queries]
     audits = [record.data["audit"][split] for record in group.records if split in record.data.get("audit", {})]
-    return {"scores": scores, "audit": _means(audits), "warnings": list(warnings)}
+    bad: dict[str, str] = {}
+    for audit in audits:
+        bad = {**faults_of_audit(audit), **bad}
+    return {"scores": scores, "audit": _means(audits), "bad": bad, "warnings": list(warnings), "ci": {}}
 
 
 def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, Any]:
@@ -246,7 +257,10 @@ def _thinned(count: int, wanted: int) -> np.ndarray:
 
 
 def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
-    """Return the loss and its terms at some epochs, the first and the last among them; {} without epochs."""
+    """Return the loss and its terms at some epochs, the first and the last of each stage among them; {} without epochs.
+
+    A log does not name stages: one begins where the loss is made of other terms than before.
+    """
     try:
         lines = read_log(record.folder, record.digests.get(TRAIN_LOG))
     except (OSError, ValueError) as error:
@@ -254,10 +268,13 @@ def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
         return {}
     if not lines:
         return {}
-    kept = [lines[i] for i in sorted({round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))})]
+    begins = [n for n in range(1, len(lines)) if lines[n].keys() != lines[n - 1].keys()]
+    thinned = {round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))}
+    kept = [lines[n] for n in sorted(thinned.union(*({n - 1, n} for n in begins)))]
     terms = list(dict.fromkeys(name for line in kept for name in line if name not in ("epoch", "seconds")))[:TERMS]
     return {
         "epoch": [line["epoch"] for line in kept],
+        "stages": [lines[n]["epoch"] for n in begins],
         "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
     }
 

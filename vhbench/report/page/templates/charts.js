@@ -1,274 +1,170 @@
-// Charts: lines and dots in inline SVG, with the nearest point's values under the pointer, the finger or the keyboard.
+// Charts in inline SVG: lines and dots, drawn at the size that they are shown at.
 
-const WIDTH = 320;
-const HEIGHT = 232;
-const EDGE = { left: 50, right: 10, top: 10, bottom: 36 };
-const DASHES = { "-": "", "--": "6 3", ":": "1.5 3", "-.": "7 3 1.5 3" };
-const SHAPES = {
-  o: "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
-  s: "M-2.8-2.8h5.6v5.6h-5.6z",
-  D: "M0-3.8L3.8 0L0 3.8L-3.8 0z",
-  "^": "M0-3.5L3.4 2.8h-6.8z",
-  v: "M0 3.5L3.4-2.8h-6.8z",
-  "<": "M-3.5 0L2.8-3.4v6.8z",
-  ">": "M3.5 0L-2.8-3.4v6.8z",
-  p: "M0-3.5L3.3-1.1L2.1 2.8h-4.2L-3.3-1.1z",
-  P: "M-1-3h2v2h2v2h-2v2h-2v-2h-2v-2h2z",
-  X: "M-3-1.5L-1.5-3L0-1.5L1.5-3L3-1.5L1.5 0L3 1.5L1.5 3L0 1.5L-1.5 3L-3 1.5L-1.5 0z",
-  x: "M-2.8-2.8L2.8 2.8M-2.8 2.8L2.8-2.8",
-  "*": "M0-3.5L1-1L3.5-1L1.5.8L2.3 3.3L0 1.8L-2.3 3.3L-1.5.8L-3.5-1L-1-1z",
-};
+const EDGE = { left: 40, right: 10, top: 20, bottom: 34 };
+const ROW = 13; // of labels beside lines
 
-const paint = (color) => (color === "#000000" ? "var(--ink)" : color);
-
-function marker(style, x, y) {
-  return s("path", {
-    d: SHAPES[style.marker] || SHAPES.o,
-    transform: `translate(${x} ${y})`,
-    class: style.variant ? "hollow" : "full",
-  });
+function box(width, ratio, right = EDGE.right) {
+  const height = Math.round(Math.max(190, Math.min(420, width * ratio)));
+  return { width, height, left: EDGE.left, right: width - right, top: EDGE.top, bottom: height - EDGE.bottom };
 }
 
-function swatch(style) {
-  const group = s(
-    "g",
-    { class: "mark" },
-    s("path", { d: "M1 6H29", "stroke-dasharray": DASHES[style.linestyle] }),
-    marker(style, 15, 6),
+function frame(xAxis, yAxis, x, y, area) {
+  const ticks = xAxis.ticks || niceTicks(xAxis.low, xAxis.high);
+  const clear = clearTicks(ticks, x);
+  const places = (yAxis.ticks || niceTicks(yAxis.low, yAxis.high)).filter(
+    (tick, n, all) => n === 0 || Math.abs(y(tick) - y(all[n - 1])) >= ROW,
   );
-  const element = s("svg", { class: "swatch", viewBox: "0 0 30 12", "aria-hidden": "true" }, group);
-  element.style.setProperty("--c", paint(style.color));
-  return element;
-}
-
-function niceTicks(low, high, count = 5) {
-  const rough = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const ticks = [];
-  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-6; n += 1) ticks.push(n * step);
-  return ticks;
-}
-
-// axis: { label, low, high, ticks (optional), log (optional) }
-function scale(axis, start, end) {
-  const map = axis.log ? Math.log2 : (x) => x;
-  const [low, high] = [map(axis.low), map(axis.high)];
-  return (x) => start + ((map(x) - low) / (high - low || 1)) * (end - start);
-}
-
-function frame(xAxis, yAxis, x, y) {
-  const [left, right, top, bottom] = [EDGE.left, WIDTH - EDGE.right, EDGE.top, HEIGHT - EDGE.bottom];
-  const short = (tick) => String(Number(tick.toPrecision(4)));
   return [
-    (yAxis.ticks || niceTicks(yAxis.low, yAxis.high)).map((tick) => [
-      s("path", { class: "grid", d: `M${left} ${y(tick)}H${right}` }),
-      s("text", { x: left - 5, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
+    places.map((tick) => [
+      s("path", { class: "grid", d: `M${area.left} ${y(tick)}H${area.right}` }),
+      s("text", { x: area.left - 6, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick)),
     ]),
-    (xAxis.ticks || niceTicks(xAxis.low, xAxis.high)).map((tick) => [
-      s("path", { class: "grid", d: `M${x(tick)} ${top}V${bottom}` }),
-      s("text", { x: x(tick), y: bottom + 14, "text-anchor": "middle" }, short(tick)),
-    ]),
-    s("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` }),
-    s("text", { x: (left + right) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, xAxis.label),
-    s(
-      "text",
-      { x: 9, y: (top + bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 9 ${(top + bottom) / 2})` },
-      yAxis.label,
-    ),
+    ticks.map((tick) => s("path", { class: "tick", d: `M${x(tick)} ${area.bottom}v4` })),
+    clear.map((tick) => s("text", { x: x(tick), y: area.bottom + 15, "text-anchor": "middle" }, tickText(tick))),
+    s("path", { class: "axis", d: `M${area.left} ${area.bottom}H${area.right}` }),
+    s("text", { class: "title", x: area.right, y: area.height - 4, "text-anchor": "end" }, xAxis.label),
+    s("text", { class: "title", x: 2, y: 10 }, yAxis.label),
   ];
 }
 
-// A line: name, style { color, marker, linestyle, variant }, points [{ x, y, sd, text }]; y null: a gap.
-function lineChart(title, xAxis, yAxis, lines) {
-  const [x, y] = [scale(xAxis, EDGE.left, WIDTH - EDGE.right), scale(yAxis, HEIGHT - EDGE.bottom, EDGE.top)];
-  const groups = lines.map((line) => {
-    let pen = "M";
-    const path = [];
-    for (const point of line.points) {
-      if (missing(point.y) || missing(point.x)) {
-        pen = "M";
-      } else {
-        path.push(`${pen}${x(point.x).toFixed(1)} ${y(point.y).toFixed(1)}`);
-        pen = "L";
-      }
-    }
-    const drawn = line.points.filter((point) => !missing(point.y) && !missing(point.x));
-    const every = Math.max(1, Math.ceil(drawn.length / 8)); // markers on some points only
-    const group = s(
+// A line: name, text (what the tip calls it), look, points [{ x, y, sd, text }]; y null: a gap.
+// options: names (direct labels), references [{ name, y }], marks [{ x, text }]: vertical lines
+function lineChart(title, xAxis, yAxis, lines, width, options = {}) {
+  const labelled = options.names && width >= 560 && lines.length > 1;
+  const room = labelled ? Math.max(...lines.map((line) => textWidth(line.text))) + 30 : EDGE.right;
+  const area = box(width, options.ratio || 0.72, room);
+  if (labelled) area.height = Math.max(area.height, lines.length * ROW + EDGE.top + EDGE.bottom);
+  area.bottom = area.height - EDGE.bottom;
+  const [x, y] = [scale(xAxis, area.left, area.right), scale(yAxis, area.bottom, area.top)];
+  const drawn = lines.map((line) => ({
+    ...line,
+    points: line.points.map((point) => ({ ...point, off: missing(point.y) || missing(point.x) })),
+  }));
+  const inside = (options.references || []).filter((one) => one.y >= yAxis.low && one.y <= yAxis.high);
+  const content = [
+    frame(xAxis, yAxis, x, y, area),
+    referenceLines(inside, y, area),
+    (options.marks || []).map((mark) => stageMark(mark, x, area)),
+    drawn.map((line) => lineGroup(line, x, y, options.whiskers)),
+    labelled ? endLabels(drawn, x, y, area) : null,
+  ];
+  const points = drawn.map((line) =>
+    line.points
+      .filter((point) => !point.off)
+      .map((point) => ({ px: x(point.x), py: y(point.y), name: line.name, text: `${line.text}\n${point.text}` })),
+  );
+  return figure(title, area, content, points, {});
+}
+
+function lineGroup(line, x, y, whiskers) {
+  let pen = "M";
+  const path = [];
+  for (const point of line.points) {
+    if (!point.off) path.push(`${pen}${x(point.x).toFixed(1)} ${y(point.y).toFixed(1)}`);
+    pen = point.off ? "M" : "L";
+  }
+  const shown = line.points.filter((point) => !point.off);
+  const every = Math.max(1, Math.ceil(shown.length / 7)); // markers on some points only
+  return colored(
+    s(
       "g",
       { class: "mark", "data-name": line.name },
-      s("path", { d: path.join(""), "stroke-dasharray": DASHES[line.style.linestyle] }),
-      drawn
-        .filter((point) => point.sd)
-        .map((point) =>
-          s("path", { class: "whisker", d: `M${x(point.x)} ${y(point.y - point.sd)}V${y(point.y + point.sd)}` }),
-        ),
-      drawn.filter((_, place) => place % every === 0).map((point) => marker(line.style, x(point.x), y(point.y))),
-    );
-    group.style.setProperty("--c", paint(line.style.color));
-    return group;
-  });
-  const points = lines.map((line) =>
-    line.points
-      .filter((point) => !missing(point.y) && !missing(point.x))
-      .map((point) => ({ px: x(point.x), py: y(point.y), name: line.name, text: `${line.name}\n${point.text}` })),
+      s("path", { class: "line", d: path.join(""), "stroke-dasharray": line.look.dash }),
+      whiskers
+        ? shown
+            .filter((point) => point.sd)
+            .map((point) =>
+              s("path", { class: "whisker", d: `M${x(point.x)} ${y(point.y - point.sd)}V${y(point.y + point.sd)}` }),
+            )
+        : null,
+      line.look.marker
+        ? shown.filter((_, place) => place % every === 0).map((point) => marker(line.look, x(point.x), y(point.y)))
+        : null,
+    ),
+    line.look.color,
   );
-  return figure(title, [frame(xAxis, yAxis, x, y), groups], points, {});
+}
+
+function endLabels(lines, x, y, area) {
+  const labels = lines
+    .map((line) => {
+      const last = line.points.filter((point) => !point.off).pop();
+      return last && { y: y(last.y), at: y(last.y), from: x(last.x), line };
+    })
+    .filter(Boolean);
+  spread(labels, ROW, area.top - 4, area.bottom);
+  return labels.map((label) =>
+    colored(
+      s(
+        "g",
+        { class: "mark", "data-name": label.line.name },
+        s("path", { class: "lead", d: `M${label.from + 5} ${label.at}L${area.right + 20} ${label.y}` }),
+        s("text", { class: "end", x: area.right + 24, y: label.y + 4 }, label.line.text),
+      ),
+      label.line.look.color,
+    ),
+  );
+}
+
+function referenceLines(references, y, area) {
+  const labels = references.map((one) => ({ y: y(one.y) - 4, name: one.name }));
+  spread(labels, ROW, area.top + 12, area.bottom - 4);
+  return [
+    references.map((one) => s("path", { class: "reference", d: `M${area.left} ${y(one.y)}H${area.right}` })),
+    labels.map((one) => s("text", { class: "halo", x: area.left + 8, y: one.y }, one.name)),
+  ];
+}
+
+function stageMark(mark, x, area) {
+  return [
+    s("path", { class: "stage", d: `M${x(mark.x)} ${area.top}V${area.bottom}` }),
+    s("text", { class: "halo", x: x(mark.x) + 4, y: area.top + 9 }, mark.text),
+  ];
 }
 
 // points: [{ x, y, text, id }]; chosen is the id of the one that is ringed; pick(id) is called for one that is clicked
-function dotChart(title, xAxis, yAxis, dots, chosen, pick) {
-  const [x, y] = [scale(xAxis, EDGE.left, WIDTH - EDGE.right), scale(yAxis, HEIGHT - EDGE.bottom, EDGE.top)];
+function dotChart(title, xAxis, yAxis, dots, width, chosen, pick) {
+  const area = box(width, 0.9);
+  const [x, y] = [scale(xAxis, area.left, area.right), scale(yAxis, area.bottom, area.top)];
   const path = s("path", {
     class: "dots",
     d: dots.map((dot) => `M${x(dot.x).toFixed(1)} ${y(dot.y).toFixed(1)}h0`).join(""),
   });
-  path.style.setProperty("--c", "var(--a)");
-  const low = Math.max(xAxis.low, yAxis.low);
-  const high = Math.min(xAxis.high, yAxis.high);
+  const [low, high] = [Math.max(xAxis.low, yAxis.low), Math.min(xAxis.high, yAxis.high)];
   const ringed = dots.find((dot) => dot.id === chosen);
   const points = dots.map((dot) => ({ px: x(dot.x), py: y(dot.y), text: dot.text, id: dot.id }));
-  return figure(
-    title,
-    [
-      frame(xAxis, yAxis, x, y),
-      s("path", { class: "guide", d: `M${x(low)} ${y(low)}L${x(high)} ${y(high)}` }),
-      path,
-      ringed ? s("circle", { class: "pick", cx: x(ringed.x), cy: y(ringed.y), r: 6 }) : null,
-    ],
-    [points],
-    { pick },
-  );
+  const content = [
+    frame(xAxis, yAxis, x, y, area),
+    low < high ? s("path", { class: "guide", d: `M${x(low)} ${y(low)}L${x(high)} ${y(high)}` }) : null,
+    path,
+    ringed ? s("circle", { class: "pick", cx: x(ringed.x), cy: y(ringed.y), r: 6 }) : null,
+  ];
+  return figure(title, area, content, [points], { pick });
 }
 
-function figure(title, content, points, { pick }) {
+function figure(title, area, content, points, { pick }) {
   const ring = s("circle", { class: "ring", r: 5, visibility: "hidden" });
   const picture = s(
     "svg",
     {
       class: "chart",
-      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      viewBox: `0 0 ${area.width} ${area.height}`,
       tabindex: 0,
       role: "application",
       "aria-roledescription": "chart",
       "aria-label": `${title}. Arrow keys go from point to point${pick ? ", Enter chooses one" : ""}.`,
+      "data-key": `chart ${title}`,
     },
     content,
     ring,
   );
+  picture.style.setProperty("--width", `${area.width}px`);
   follow(
     picture,
     ring,
+    area,
     points.filter((line) => line.length),
     pick,
   );
   return h("figure", {}, title ? h("figcaption", {}, title) : null, picture);
-}
-
-function follow(picture, ring, points, pick) {
-  let at = null; // [line, point]
-  const leave = () => {
-    ring.setAttribute("visibility", "hidden");
-    hideTip();
-    emphasise(null);
-  };
-  const go = (line, place) => {
-    at = [line, place];
-    const point = points[line][place];
-    const box = picture.getBoundingClientRect();
-    ring.setAttribute("cx", point.px);
-    ring.setAttribute("cy", point.py);
-    ring.setAttribute("visibility", "visible");
-    emphasise(point.name || null);
-    showTip(point.text, box.left + (point.px / WIDTH) * box.width, box.top + (point.py / HEIGHT) * box.height);
-  };
-  const nearest = (event) => {
-    const box = picture.getBoundingClientRect();
-    const [px, py] = [
-      ((event.clientX - box.left) / box.width) * WIDTH,
-      ((event.clientY - box.top) / box.height) * HEIGHT,
-    ];
-    let best = null;
-    let least = 40 ** 2;
-    points.forEach((line, number) =>
-      line.forEach((point, place) => {
-        const distance = (point.px - px) ** 2 + (point.py - py) ** 2;
-        if (distance < least) [best, least] = [[number, place], distance];
-      }),
-    );
-    return best;
-  };
-  const point = (event) => {
-    const best = nearest(event);
-    if (best) go(...best);
-    else leave();
-  };
-  picture.addEventListener("pointermove", point);
-  picture.addEventListener("pointerdown", point);
-  picture.addEventListener("pointerleave", leave);
-  picture.addEventListener("blur", leave);
-  if (pick)
-    picture.addEventListener(
-      "click",
-      (event) => nearest(event) && pick(points[nearest(event)[0]][nearest(event)[1]].id),
-    );
-  picture.addEventListener("keydown", (event) => {
-    if (!points.length) return;
-    const [line, place] = at || [0, -1];
-    const last = points[line].length - 1;
-    const moves = {
-      ArrowRight: [line, Math.min(place + 1, last)],
-      ArrowLeft: [line, Math.max(place - 1, 0)],
-      Home: [line, 0],
-      End: [line, last],
-      ArrowDown: [(line + 1) % points.length, place],
-      ArrowUp: [(line + points.length - 1) % points.length, place],
-    };
-    if (event.key === "Escape") leave();
-    else if (event.key === "Enter" && pick && at) pick(points[line][place].id);
-    else if (moves[event.key])
-      go(moves[event.key][0], Math.max(0, Math.min(moves[event.key][1], points[moves[event.key][0]].length - 1)));
-    else return;
-    event.preventDefault();
-  });
-}
-
-// all lines of one name stand out in every chart
-let pinned = null;
-
-function emphasise(name) {
-  const wanted = name || pinned;
-  document.body.classList.toggle("emphasis", Boolean(wanted));
-  for (const group of document.querySelectorAll("svg.chart .mark"))
-    group.classList.toggle("on", group.dataset.name === wanted);
-}
-
-function legend(entries) {
-  return h(
-    "ul",
-    { class: "legend", "aria-label": "Legend; a button makes its line stand out" },
-    entries.map(([name, style]) => {
-      const button = h(
-        "button",
-        {
-          type: "button",
-          "aria-pressed": String(pinned === name),
-          "data-name": name,
-          onclick: () => {
-            pinned = pinned === name ? null : name;
-            for (const other of document.querySelectorAll(".legend button")) {
-              other.setAttribute("aria-pressed", String(other.dataset.name === pinned));
-            }
-            emphasise(null);
-          },
-          onpointerenter: () => emphasise(name),
-          onpointerleave: () => emphasise(null),
-        },
-        swatch(style),
-        name,
-      );
-      return h("li", {}, button);
-    }),
-  );
 }

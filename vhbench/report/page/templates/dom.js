@@ -1,26 +1,9 @@
 "use strict";
-// Building blocks: elements, numbers, the state that all sections share, and the text that follows the pointer.
+// Building blocks: elements, numbers, controls, and the text that follows the pointer.
 // Text reaches the page through text nodes and attributes only, never as HTML: names come from other people's files.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
-
-const state = {
-  set: 0,
-  convention: DATA.convention,
-  metric: "",
-  across: "bits", // what the columns of the table are: code lengths, or K at one code length
-  length: 0, // that code length
-  hiddenBits: new Set(),
-  hiddenLabels: new Set(),
-  a: "",
-  b: "",
-  query: -1, // the chosen one, by its place in the sample
-  term: "loss",
-  runState: "",
-  runText: "",
-  sort: {}, // table -> [column, direction]
-};
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -36,17 +19,31 @@ function fill(element, attributes, children) {
 
 const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
-const put = (section, ...children) => {
+const note = (...children) => h("p", { class: "note" }, ...children);
+
+// Draws a section anew. The control that has the focus is drawn anew with it, and keeps the focus.
+function put(section, ...children) {
   const holder = document.querySelector(`#${section} > div`);
+  const key = holder.contains(document.activeElement) ? document.activeElement.dataset.key : "";
   holder.replaceChildren();
   fill(holder, {}, children);
-};
+  if (key) focusKey(holder, key);
+}
+
+function focusKey(holder, key) {
+  const again = [...holder.querySelectorAll("[data-key]")].find((element) => element.dataset.key === key);
+  if (again) again.focus({ preventScroll: true });
+}
+
+// numbers
+
 const missing = (value) => value === null || value === undefined;
 const pretty = (metric) => metric.replace(/^map@/, "mAP@").replace(/^ndcg@/, "nDCG@").replace(/^mrr/, "MRR");
 const hasK = (metric) => /@\d+$/.test(metric); // mrr and precision@r2 have no cut-off rank
 const fixed = (value, digits = 3) => (missing(value) ? "–" : value.toFixed(digits));
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 const unique = (values) => [...new Set(values)];
+const rising = (numbers) => unique(numbers).sort((x, y) => x - y);
 
 function rounded(value) {
   if (missing(value)) return "–";
@@ -55,69 +52,52 @@ function rounded(value) {
   return value.toLocaleString("en", { maximumFractionDigits: Math.min(digits, 5) });
 }
 
-const currentSet = () => DATA.sets[state.set];
-const key = (series) => `${series.label}, ${series.bits} bits`;
-
-function allSeries() {
-  const set = currentSet();
-  return set ? set.series.map((series) => ({ ...DATA.groups[series.group], ...series })) : [];
+function signed(x) {
+  const size = fixed(missing(x) ? x : Math.abs(x));
+  return missing(x) || Number(size) === 0 ? size : `${x < 0 ? "−" : "+"}${size}`;
 }
 
-function shownSeries() {
-  return allSeries().filter((series) => !state.hiddenBits.has(series.bits) && !state.hiddenLabels.has(series.label));
+// controls; a key names each in all drawings of it
+
+function field(title, control, attributes = {}) {
+  return h("label", { class: "field", ...attributes }, h("span", {}, title), control);
 }
 
-const runsOf = (series) => series.runs.map((number) => DATA.runs[number]);
-const isStale = (series) => runsOf(series).some((run) => run.state === "stale");
-const score = (series, metric = state.metric) => series.scores[state.convention][metric] || null;
-const value = (series, metric = state.metric) => (score(series, metric) || [null])[0];
-
-function labelStyle(series) {
-  const labels = unique(
-    allSeries()
-      .filter((other) => other.method === series.method)
-      .map((other) => other.label),
-  );
-  return { ...DATA.styles[series.method], variant: labels.indexOf(series.label) };
-}
-
-function field(title, control) {
-  return h("label", { class: "field" }, title, control);
-}
-
-function select(options, chosen, changed) {
+function select(key, options, chosen, changed) {
   const element = h(
     "select",
-    { onchange: () => changed(element.value) },
+    { "data-key": key, onchange: () => changed(element.value) },
     options.map(([option, text]) => h("option", { value: option, selected: option === chosen }, text)),
   );
   return element;
 }
 
 function radios(title, name, options, chosen, changed) {
-  return h(
-    "fieldset",
-    {},
-    h("legend", {}, title),
+  const one = ([option, text]) =>
     h(
-      "div",
-      { class: "switch" },
-      options.map(([option, text]) =>
-        h(
-          "label",
-          {},
-          h("input", {
-            type: "radio",
-            name,
-            value: option,
-            checked: option === chosen,
-            onchange: () => changed(option),
-          }),
-          text,
-        ),
-      ),
-    ),
-  );
+      "label",
+      {},
+      h("input", {
+        type: "radio",
+        name,
+        value: option,
+        checked: option === chosen,
+        "data-key": `${name} ${option}`,
+        onchange: () => changed(option),
+      }),
+      text,
+    );
+  return h("fieldset", {}, h("legend", {}, title), h("div", { class: "switch" }, options.map(one)));
+}
+
+function searchBox(title, key, text, changed) {
+  const box = h("input", { type: "search", value: text, "data-key": key, spellcheck: "false" });
+  let timer = 0;
+  box.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => changed(box.value), 120);
+  });
+  return field(title, box);
 }
 
 // the text that follows the pointer or the keyboard's choice

@@ -1,90 +1,4 @@
-// Audits of the codes, cost, and where every number comes from.
-
-function drawCodes() {
-  const rows = shownSeries();
-  const metric = state.metric.startsWith("map@") ? state.metric : currentSet() ? currentSet().views.metric : "";
-  const audit = (title, name, digits, help) => ({
-    title,
-    help,
-    get: (series) => series.audit[name],
-    show: (series) => (digits ? fixed(series.audit[name], digits) : rounded(series.audit[name])),
-  });
-  const tie = (order) => (series) => (series.scores.literature[`${metric}[ties=${order}]`] || [null])[0];
-  const [worst, best] = [tie("worst"), tie("best")];
-  put(
-    "codes",
-    table(
-      "codes",
-      [
-        nameColumn(),
-        { title: "bits", get: (series) => series.bits },
-        audit("balance", "balance_mean", 3, "mean |share of ones − 0.5| over bits; 0 is ideal"),
-        audit("worst bit", "balance_worst", 3, "largest |share of ones − 0.5|; 0.5 is a constant bit"),
-        audit("dead bits", "dead_bits", 0, "bits that are the same in all codes"),
-        audit("duplicate bits", "duplicate_bits", 0, "bits equal or complementary to an earlier one"),
-        audit("mean corr.", "correlation_mean", 3, "mean absolute correlation of pairs of live bits"),
-        audit("largest corr.", "correlation_max", 3, "largest absolute correlation of a pair of live bits"),
-        audit("distinct codes", "distinct_codes", 0, "different codes in the database"),
-        audit("collisions", "collisions", 0, "items less distinct codes"),
-        audit("largest bucket", "largest_bucket", 0, "items that share the most frequent code"),
-        {
-          title: "tie span",
-          help: "how far the order of tied items could move the number",
-          get: (series) => (missing(best(series)) ? null : best(series) - worst(series)),
-          show: (series) => (missing(best(series)) ? "–" : `${fixed(worst(series))}–${fixed(best(series))}`),
-        },
-      ],
-      rows,
-      "Database codes as a hash; means over seeds",
-    ),
-    h(
-      "p",
-      { class: "note" },
-      "Balance: mean and largest |share of ones − 0.5| over bits, 0 is ideal. Correlation: absolute, of pairs of ",
-      "live bits. Tie span: ",
-      pretty(metric),
-      " in the literature's convention with tied items in the worst and in the best order.",
-    ),
-  );
-}
-
-function drawCost() {
-  const cost = (title, name, help) => ({
-    title,
-    help,
-    get: (series) => series.cost[name],
-    show: (series) => rounded(series.cost[name]),
-  });
-  const devices = unique(shownSeries().flatMap((series) => series.cost.devices));
-  put(
-    "cost",
-    table(
-      "cost",
-      [
-        nameColumn(),
-        { title: "bits", get: (series) => series.bits },
-        cost("learnt numbers", "learnt_numbers"),
-        cost("fit, s", "fit_s"),
-        cost("encode, s", "encode_s"),
-        cost("videos/s", "videos_per_s"),
-        cost("peak memory, MiB", "peak_rss_mb"),
-        cost("GPU memory, MiB", "peak_gpu_mb"),
-        devices.length > 1
-          ? { title: "device", text: true, long: true, get: (series) => series.cost.devices.join("; ") }
-          : [],
-      ].flat(),
-      shownSeries(),
-      `Time and memory${devices.length === 1 ? ` on ${devices[0]}` : ""}; mean time over seeds, largest memory`,
-    ),
-    h(
-      "p",
-      { class: "note" },
-      "Times are comparable only on one device with the same load. Operations, and learnt numbers where older records lack them: ",
-      h("code", {}, "vhbench describe METHOD"),
-      ".",
-    ),
-  );
-}
+// Every run: its state, and where its numbers come from.
 
 function drawRuns() {
   const counts = {};
@@ -104,18 +18,21 @@ function drawRuns() {
   };
   const choose = field(
     "State",
-    select([["", "all"], ...states.map((one) => [one, `${one} (${counts[one]})`])], state.runState, (chosen) => {
-      state.runState = chosen;
-      draw();
-    }),
+    select(
+      "run state",
+      [["", "all"], ...states.map((one) => [one, `${one} (${counts[one]})`])],
+      state.runState,
+      (chosen) => {
+        state.runState = chosen;
+        writeAddress();
+        draw();
+      },
+    ),
   );
-  const search = h("input", {
-    type: "search",
-    value: state.runText,
-    oninput: () => {
-      state.runText = search.value;
-      draw();
-    },
+  const search = searchBox("Search runs", "run text", state.runText, (text) => {
+    state.runText = text;
+    writeAddress();
+    draw();
   });
   draw();
   const others = [
@@ -125,7 +42,7 @@ function drawRuns() {
   put(
     "runs",
     h("p", { id: "counts" }, countText(counts)),
-    h("div", { class: "controls" }, choose, field("Search", search)),
+    h("div", { class: "controls" }, choose, search),
     holder,
     others.map(([title, id, lines]) =>
       lines.length
@@ -179,7 +96,12 @@ function runTable(rows) {
         show: (run) =>
           h(
             "button",
-            { type: "button", "aria-label": `details of run ${run.id.slice(0, 8)}`, onclick: () => openRun(run) },
+            {
+              type: "button",
+              "aria-label": `details of run ${run.id.slice(0, 8)}`,
+              "data-key": `run ${run.id}`,
+              onclick: () => openRun(run),
+            },
             run.id.slice(0, 8),
           ),
       },
@@ -229,8 +151,15 @@ function openRun(run) {
     h("p", {}, h("a", { href: run.link }, "run.json"), h("span", { class: "soft" }, " (where this page was written)")),
     h("form", { method: "dialog" }, h("button", {}, "Close")),
   );
-  dialog.showModal();
+  state.run = run.id.slice(0, 12);
+  writeAddress();
+  if (!dialog.open) dialog.showModal();
 }
+
+document.getElementById("details").addEventListener("close", () => {
+  state.run = "";
+  writeAddress();
+});
 
 const list = (values) =>
   Object.entries(values)
