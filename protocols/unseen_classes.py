@@ -201,7 +201,10 @@ class UnseenVideos(UnseenClasses):
         opening = Opening(self._manifest, data, allow_counts)
         found = ["database"] if self._manifest.queries_in_database else ["query", "database"]
         taught, searched = (["train", *found], ["train", *found]) if self._all else (["train"], found)
-        train, pool = _multi_hot(self._base.name, *(self._labels(opening, roles) for roles in (taught, searched)))
+        labels = ([opening.labels(self._manifest.labelled(role)) for role in roles] for roles in (taught, searched))
+        train, pool = _multi_hot(self._base.name, *labels)
+        videos = opening.videos(*taught), opening.videos(*searched)
+        train, pool = train[videos[0].places], pool[videos[1].places]
         held, seen = self._divide(train.shape[1])
         rows = _rows(train, only=seen, never=held)
         unseen = _rows(pool, only=held, never=seen)
@@ -214,27 +217,21 @@ class UnseenVideos(UnseenClasses):
         count = min(QUERIES, len(unseen) // 2)
         query, database = (unseen[np.sort(chosen)] for chosen in (order[:count], order[count:]))
         self._check_apart(train[rows], pool[query], pool[database])
-        features = opening.features(*taught), opening.features(*searched)
         return [
             Split(
                 self.name,
-                opening.part(features[0], rows),
-                opening.part(features[1], query),
-                opening.part(features[1], database),
+                opening.part(videos[0], rows),
+                opening.part(videos[1], query),
+                opening.part(videos[1], database),
                 Relevance.from_labels(
                     *match_forms(pool[query], pool[database], "the queries", "the database"),
                     class_names=opening.class_names,
                 ),
                 opening.synthetic,
                 {**opening.notes(), "held_out": held.tolist()},
-                tuple(dict.fromkeys(features)),
+                tuple(dict.fromkeys(each.features for each in videos)),
             )
         ]
-
-    def _labels(self, opening: Opening, roles: Sequence[str]) -> list[np.ndarray]:
-        """Return the roles' labels, an array for each set of feature files, each once."""
-        distinct = {opening.headers(role): self._manifest.labelled(role) for role in reversed(roles)}
-        return [opening.labels(distinct[headers]) for headers in dict.fromkeys(map(opening.headers, roles))]
 
     def _roles(self) -> list[tuple[str, str]]:
         of = self._base.name
@@ -321,8 +318,7 @@ def _rows(labels: np.ndarray, *, only: np.ndarray, never: np.ndarray) -> np.ndar
 def subset(part: Part, rows: np.ndarray) -> Part:
     """Return the videos at some positions of a part; the digest follows them."""
     content = part.digest.encode() + rows.astype("<i8").tobytes()
-    row_digests = None if part.row_digests is None else part.row_digests[rows]
-    return Part(part.videos.subset(rows), hashlib.sha256(content).hexdigest(), row_digests, part.stamp)
+    return part.subset(rows, hashlib.sha256(content).hexdigest())
 
 
 def _new_index(index: np.ndarray | None, query: np.ndarray, database: np.ndarray, items: int) -> np.ndarray | None:

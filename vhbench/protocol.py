@@ -6,7 +6,7 @@ import abc
 import hashlib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Part:
         digest: hexadecimal sha256 that changes when the features, the choice of rows or their order change.
         row_digests: uint8 (videos, 32), a sha256 of each video's features, or zeros where they are nothing but zeros;
             by these, videos are found that play two roles. None where they would take another reading.
+        names: str (videos,), for people; methods never see them, since they may tell classes. None where not known.
+        groups: str (videos,), which videos belong together, as clips of one scene do. None where not known.
         stamp: how the features were computed; None where that is not known.
     """
 
@@ -34,6 +36,14 @@ class Part:
     digest: str
     row_digests: np.ndarray | None = None
     stamp: Stamp | None = None
+    names: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def subset(self, rows: np.ndarray, digest: str) -> Part:
+        """Return the videos at these positions (int), in this order, under a digest of their own."""
+        arrays = {name: getattr(self, name) for name in ("row_digests", "names", "groups")}
+        chosen = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return replace(self, videos=self.videos.subset(rows), digest=digest, **chosen)
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,7 @@ class Protocol(abc.ABC):
         made_of: the protocols whose videos it takes; it trains on the first one's.
         dataset: the data set that it trains on, where it does not bear its name; see `trained_on`.
         judged_by_loss: a run records the loss of the trained method on the query videos (`vhbench.grid.held_out`).
+        folds: protocols that are run in its place and averaged: the same videos, divided otherwise; () for itself.
     """
 
     name: str
@@ -180,6 +191,7 @@ class Protocol(abc.ABC):
     made_of: tuple[Protocol, ...] = ()
     dataset: str = ""
     judged_by_loss: bool = False
+    folds: tuple[Protocol, ...] = ()
 
     @property
     def trained_on(self) -> str:

@@ -78,6 +78,13 @@ def make_base(base):
     np.save(base / "test-labels.npy", CLASS_OF_QUERY)
     shutil.copytree(PUBLISHED, base / "published")
     write_data_manifest(base, "train.h5", "labels.npy")
+    (base / "names.txt").write_text("".join(f"v_class{c}_g{i // 6:02}_c{i}\n" for i, c in enumerate(CLASS_OF)))
+    (base / "classes.txt").write_text("".join(f"class{c}\n" for c in range(CLASSES)))
+    np.save(base / "rows.npy", np.arange(VIDEOS)[::-1])
+    write_manifest(base / "own.toml", name="own", classes="classes.txt", keep_frames="0:4:2", split={
+        "features": ["train.h5"], "labels": ["labels.npy"], "names": ["names.txt"], "beside": ["train.npy"],
+        "rows": "rows.npy", "queries": 0.3, "seed": 1, "by": "group", "pattern": "(v_.*_g[0-9]+)_c.*",
+    })  # fmt: skip
     runs = ["run", "--protocol", base / "set.toml", "--out", base / "results", "--bits", "4", "--device", "cpu"]
     for method in ("fake", "fake-nan-loss"):
         answer(*runs, "--plugin", fakes.__file__, "--method", method)
@@ -358,6 +365,10 @@ KINDS = {  # file -> how its content is changed otherwise than byte by byte, how
     **{name: (change_npy if "npy" in name else change_hdf5, None, data(name, "labels.npy")) for name in READ_FEATURES},
     **{name: (change, None, data("train.h5", name)) for name, change in READ_LABELS.items()},
     "set.toml": (None, None, commands("data verify SET", DRY_RUN)),
+    **{
+        name: (change, None, commands("data split own.toml", "data verify own.toml"))
+        for name, change in (("own.toml", None), ("names.txt", None), ("classes.txt", None), ("rows.npy", change_npy))
+    },
     "synthetic.toml": (None, None, commands(DRY_RUN)),
     "cache/features/*/*.sha256.npy": (change_npy, None, commands(DRY_RUN, "data verify SET")),
     f"{RUN}/run.json": (change_json, seal_record, READ_RECORD),

@@ -11,6 +11,8 @@ from vhbench.errors import unknown
 COMMANDS = {
     "status": "Say which files of which protocol are there, and where the others are published.",
     "verify": "Read a protocol's files from end to end and report what is broken or odd.",
+    "manifest": "Write a manifest that splits feature files of your own.",
+    "split": "Say which videos, classes and groups each side of a protocol has.",
     "clear-cache": "Remove the uncompressed copies of feature files, or those of some protocols.",
     "join": "Put the shards of an extraction together.",
     "synth": "Write a synthetic data set in the files of a real one.",

@@ -39,7 +39,7 @@ def _folders(protocol: ManifestProtocol, data: Path | None) -> list[Path]:
     """Return the cache folders of the files of a data set that are there."""
     folders = []
     for table in protocol.tables.values():
-        for place in (place for file in table.features for place in protocol.places(file, data) if place.exists()):
+        for place in (place for file in table.feature_files for place in protocol.places(file, data) if place.exists()):
             try:
                 folders.append(entry_of(read_header(place, table.key)).folder)
             except DataError:

@@ -88,7 +88,7 @@ def chosen(names: Sequence[str]) -> list[ManifestProtocol]:
     else:
         protocols = [e.protocol for e in registry.protocols() if isinstance(e.protocol, ManifestProtocol)]
     found = [manifest for protocol in protocols for manifest in data_sets(protocol)]
-    return list({manifest.path: manifest for manifest in found}.values())
+    return list({(manifest.path, manifest.name): manifest for manifest in found}.values())
 
 
 def state_of(protocol: ManifestProtocol, data: Path | None) -> PartState:
@@ -104,7 +104,7 @@ def state_of(protocol: ManifestProtocol, data: Path | None) -> PartState:
     headers: dict[Path, Header] = {}
     faults = []
     for role in ROLES:
-        if not set(protocol.tables[role].features) & set(missing):
+        if not set(protocol.tables[role].feature_files) & set(missing):
             try:
                 headers |= {header.path: header for header in opening.headers(role)}
             except DataError as error:
@@ -124,8 +124,9 @@ def size(count: float) -> str:
 
 def _needed(protocol: ManifestProtocol, role: str) -> tuple[str, ...]:
     """Return the files of a role without which the protocol cannot run; training labels are not among them."""
-    table = protocol.tables[role]
-    return table.features if role == "train" else (*table.features, *table.labels)
+    table, split = protocol.tables[role], protocol.split
+    lists = (table.feature_files, table.names, split.groups if split else (), () if role == "train" else table.labels)
+    return (*(file for files in lists for file in files), *([protocol.class_file] if protocol.class_file else ()))
 
 
 def _remark(protocol: ManifestProtocol, opening: Opening, data: Path | None) -> str:

@@ -55,17 +55,18 @@ def _verify(protocol: ManifestProtocol, data: Path | None, allow_counts: bool) -
     for header in dict.fromkeys(header for role in ROLES for header in headers[role]):
         with _progress(header.path.name, bytes_to_read(header)) as told:
             found[header] = look_through(header, told)
-    roles = {role: role_of(protocol, [found[header] for header in headers[role]]) for role in ROLES}
+    roles = {role: role_of(protocol, opening, role, found) for role in ROLES}
     verdict = judge(protocol, opening, roles)
     click.echo(f"{protocol.name}\n\n{_table(headers, roles)}\n\nlabels: {verdict.labels}\n")
     faults = [fault for findings in found.values() for fault in _faults(findings)]
     for role in ROLES:
-        if len(dtypes := {header.dtype.name for header in headers[role]}) > 1:
-            faults.append(f"the files of {role} are {' and '.join(sorted(dtypes))}: one dtype is needed")
+        for among in opening.sets(role):
+            if len(dtypes := {header.dtype.name for header in among}) > 1:
+                faults.append(f"the files of {role} are {' and '.join(sorted(dtypes))}: one dtype is needed")
     faults += verdict.faults
-    shared_by: dict[tuple[Header, ...], list[str]] = {}
+    shared_by: dict[str, list[str]] = {}
     for role in ROLES:
-        shared_by.setdefault(headers[role], []).append(role)
+        shared_by.setdefault(roles[role].part.digest, []).append(role)
     for same in shared_by.values():
         remarks += _oddities(" and ".join(same), roles[same[0]])
     remarks += _between(roles)
@@ -88,7 +89,8 @@ def _table(headers: dict[str, tuple[Header, ...]], roles: dict[str, Role]) -> st
     for role, files in headers.items():
         part = roles[role].part
         shape = (len(part.videos), part.videos.frames, part.videos.dim)
-        lines.append([role, len(files), *shape, files[0].dtype.name, part.digest])
+        dtype = " + ".join(dict.fromkeys(among[0].header.dtype.name for among in roles[role].sets))
+        lines.append([role, len(files), *shape, dtype, part.digest])
     columns = ["role", "files", "videos", "frames", "dim", "dtype", "digest"]
     table: str = tabulate(lines, columns, tablefmt="plain", disable_numparse=True)
     return table
@@ -105,11 +107,10 @@ def _faults(findings: Findings) -> list[str]:
 
 
 def _oddities(name: str, role: Role) -> list[str]:
-    zero = sum(len(found.zero) for found in role.findings)
     numbers = {
-        "videos are zero throughout": zero,
-        "videos repeat an earlier one": repeats(role.digests) - max(0, zero - 1),
-        "of the dimensions have one value throughout": constant_dimensions(role.findings),
+        "videos are zero throughout": role.zeros,
+        "videos repeat an earlier one": repeats(role.digests) - max(0, role.zeros - 1),
+        "of the dimensions have one value throughout": sum(map(constant_dimensions, role.sets)),
     }
     return [f"{name}: {number} {text}" for text, number in numbers.items() if number]
 

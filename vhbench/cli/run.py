@@ -25,6 +25,7 @@ from vhbench.grid.order import Estimates
 from vhbench.grid.request import Request, request
 from vhbench.grid.survey import unfinished
 from vhbench.grid.sweep import Texts
+from vhbench.report.folds import averaged
 from vhbench.report.references import with_references
 from vhbench.report.rows import Row, rows
 from vhbench.runs.groups import USUAL_K, Choice, groups, in_database
@@ -262,7 +263,7 @@ def _rows(cells: Sequence[Cell], done: Sequence[Record], kept: Sequence[KeptRefe
         everywhere = all(k in recorded_ks(record) for record in records)
         choice = Choice(methods=methods, metrics=(f"map@{k}",) if everywhere else ())
         found += with_references(rows(records, choice), groups(records, choice), kept)
-    return found
+    return averaged(found, groups(done, Choice()), Choice())
 
 
 def _on_the_way(records: Sequence[Record]) -> str:

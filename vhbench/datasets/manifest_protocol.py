@@ -11,8 +11,11 @@ import numpy as np
 from vhbench.datasets.manifest import ROLES, Manifest, Table, read_manifest
 from vhbench.datasets.opening import Opening
 from vhbench.datasets.problems import refuse_unsound
+from vhbench.errors import DataError
 from vhbench.features import drop_extra_column, match_forms
 from vhbench.protocol import Protocol, Relevance, Split
+
+SHOWN = 30  # numbers of a list
 
 
 class ManifestProtocol(Manifest, Protocol):
@@ -42,12 +45,14 @@ class ManifestProtocol(Manifest, Protocol):
         """
         opening = Opening(self, data, allow_counts)
         for role in ROLES:
-            opening.headers(role)
+            opening.sets(role)
+            opening.rows(role)
+            opening.groups(role)
         labels = self.labels(opening)
         if not self._has_extra_column(opening):
             refuse_unsound(Relevance.from_labels(*labels, class_names=opening.class_names), self.name)
-        train, query, database = (opening.features(role) for role in ROLES)
-        parts = {features: opening.part(features) for features in (train, query, database)}
+        train, query, database = (opening.videos(role) for role in ROLES)
+        parts = {videos: opening.part(videos) for videos in (train, query, database)}
         relevance = self.relevance(opening, query.row_digests, database.row_digests)
         return [
             Split(
@@ -58,7 +63,7 @@ class ManifestProtocol(Manifest, Protocol):
                 relevance,
                 opening.synthetic,
                 opening.notes(),
-                tuple(parts),
+                tuple(dict.fromkeys(videos.features for videos in parts)),
             )
         ]
 
@@ -86,7 +91,7 @@ class ManifestProtocol(Manifest, Protocol):
         """
         labels, index = self.labels(opening), None
         if self.queries_in_database:
-            same = opening.headers("query") == opening.headers("database")
+            same = opening.same_videos("query", "database")
             index = np.arange(len(query)) if same else _find_queries(query, database)
         if index is not None and self._has_extra_column(opening):
             titles = opening.title("query"), opening.title("database")
@@ -112,21 +117,27 @@ class ManifestProtocol(Manifest, Protocol):
 
     def describe(self) -> list[tuple[str, str]]:
         """Return (heading, text) rows for `vhbench describe`."""
-        kept = f", of which {self.keep_frames} are used" if self.keep_frames else ""
+        kept = f", of which {_chosen(self.keep_frames)} are used" if self.keep_frames else ""
         numbers = [
             ("frames", f"{self.frames}{kept}" if self.frames else kept[11:]),
             ("dimensions", str(self.dim or "")),
-            ("classes", str(self.classes or "")),
+            ("classes", str(self.classes or self.class_file or "")),
             ("known variants", "; ".join(self.variants)),
         ]
         return [
             *super().describe(),
-            *((role, _summary(self.tables[role])) for role in ROLES),
+            *self._describe_roles(),
             ("queries in database", "yes" if self.queries_in_database else "no"),
             *(row for row in numbers if row[1]),
             *(("published", text) for text in self.published),
             ("manifest", str(self.path)),
         ]
+
+    def _describe_roles(self) -> list[tuple[str, str]]:
+        if self.split:
+            videos = ("videos", _summary(self.tables["train"]))
+            return [videos, ("split", f"{self.split.text}; the others are database and training videos")]
+        return [(role, _summary(self.tables[role])) for role in ROLES]
 
 
 def data_sets(protocol: Protocol) -> list[ManifestProtocol]:
@@ -134,7 +145,7 @@ def data_sets(protocol: Protocol) -> list[ManifestProtocol]:
     if isinstance(protocol, ManifestProtocol):
         return [protocol]
     found = [manifest for base in protocol.made_of for manifest in data_sets(base)]
-    return list({manifest.path: manifest for manifest in found}.values())
+    return list({(manifest.path, manifest.name): manifest for manifest in found}.values())
 
 
 def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
@@ -148,7 +159,11 @@ def load_manifest(path: Path, *, beside: bool = True) -> ManifestProtocol:
         DataError: the file is missing, is no TOML, or an entry is missing or of the wrong type.
         UsageError: it has a key that does not exist; the message names the nearest valid one.
     """
-    return ManifestProtocol(Path(path), *read_manifest(path), beside)
+    values, tables = read_manifest(path)
+    protocol = ManifestProtocol(Path(path), values, tables, beside) if tables else None
+    if protocol is None or (protocol.split and protocol.split.folds):
+        raise DataError(f"{path} is of several splits, where one is needed.")
+    return protocol
 
 
 def _find_queries(query: np.ndarray, database: np.ndarray) -> np.ndarray:
@@ -160,5 +175,14 @@ def _find_queries(query: np.ndarray, database: np.ndarray) -> np.ndarray:
 
 
 def _summary(table: Table) -> str:
-    files = ", ".join(table.features) + (f" with {', '.join(table.labels)}" if table.labels else "")
-    return files if table.count is None else f"{table.count} videos: {files}"
+    beside = "".join(f" beside {', '.join(files)}" for files in table.beside)
+    files = ", ".join(table.features) + beside + (f" with {', '.join(table.labels)}" if table.labels else "")
+    rows = "" if table.rows is None else f", rows {_chosen(table.rows)}"
+    return (files if table.count is None else f"{table.count} videos: {files}") + rows
+
+
+def _chosen(chosen: int | str | tuple[int, ...]) -> str:
+    """Return a choice of rows or frames as text, a long list shortened."""
+    if not isinstance(chosen, tuple):
+        return str(chosen)
+    return ", ".join(map(str, chosen[:SHOWN])) + (f", … ({len(chosen)})" if len(chosen) > SHOWN else "")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vhbench.datasets.manifest import Manifest
+from vhbench.datasets.casting import Casting, of, taken
+from vhbench.datasets.choices import chosen_frames, digest_of_choice
+from vhbench.datasets.class_list import check_class_list, named_by_number
+from vhbench.datasets.manifest import ROLES, Manifest, Table
 from vhbench.datasets.marker import FILE, Marker, read_marker
+from vhbench.datasets.stamps import Stamps
 from vhbench.errors import DataError
 from vhbench.features import (
     Features,
@@ -23,13 +28,42 @@ from vhbench.features import (
     read_header,
     read_labels,
 )
+from vhbench.features.beside import SideBySide, check_beside
 from vhbench.features.label_arrays import shifted
-from vhbench.features.stamp import Stamp, read_stamp
-from vhbench.features.stamp import check_alike as check_stamps
+from vhbench.features.names import read_class_names
+from vhbench.features.stamp import Stamp
 from vhbench.protocol import Part
 from vhbench.videos import VideoSet
 
 log = logging.getLogger(__name__)
+
+Sets = tuple[tuple[Header, ...], ...]  # the files of `features`, then those of each entry of `beside`
+
+
+@dataclass(frozen=True, eq=False)
+class Videos:
+    """Videos of one or more roles, each once.
+
+    Attributes:
+        features: of all videos in the files.
+        rows: which of them, int64; None: all as they stand.
+        places: int64, which of the roles' videos, one role after the other, these are.
+        names: str (videos,); None where not all are known.
+        groups: str (videos,), see `Opening.groups`; None where not all are known.
+        stamp: how the features were computed; None where that is not known.
+    """
+
+    features: Features | SideBySide
+    rows: np.ndarray | None
+    places: np.ndarray
+    names: np.ndarray | None
+    groups: np.ndarray | None
+    stamp: Stamp | None
+
+    @property
+    def row_digests(self) -> np.ndarray:
+        """uint8 (videos, 32), as of the features."""
+        return self.features.row_digests if self.rows is None else self.features.row_digests[self.rows]
 
 
 class Opening:
@@ -59,33 +93,69 @@ class Opening:
         self._markers: list[Marker] = []
         self._zeros: dict[str, int] = {}
         self._kept: list[int] = []
-        self._first: Header | None = None
-        self._headers: dict[str, tuple[Header, ...]] = {}
+        self._first: list[Header] = []
+        self._sets: dict[str, Sets] = {}
+        self._casting = Casting(protocol, self._find, lambda role: self.sets(role)[0], self._all_labels)
+        self._read: dict[Table, np.ndarray] = {}
         self._written: dict[str, np.ndarray] = {}
         self._labels: dict[str, np.ndarray] = {}
         self._numbers: dict[str, int] = {}
         self._features: dict[tuple[Header, ...], Features] = {}
-        self._stamps: dict[Path, Stamp | None] = {}
+        self._videos: dict[tuple[Sets, bytes], Videos] = {}
+        self._stamps = Stamps()
 
-    def headers(self, role: str) -> tuple[Header, ...]:
-        """Return the headers of a role's feature files.
+    def sets(self, role: str) -> Sets:
+        """Return the headers of a role's feature files: of `features`, then of each that lies beside them.
 
         Raises:
             DataError: a file is missing or cannot be used, or there are not as many videos, frames or dimensions as
                 there should be.
         """
-        if role not in self._headers:
+        if role not in self._sets:
             table = self._protocol.tables[role]
-            places = [self._find(file) for file in table.features]
-            headers = tuple(read_header(place, table.key) for place in places)
-            self._check_count(role, headers, self._marker_beside(places))
-            self._check_stamps([header.path for header in headers])
-            self._first = self._first or headers[0]
-            for header in headers:
-                check_alike(self._first, header)
-            self._check_sizes(headers[0])
-            self._headers[role] = headers
-        return self._headers[role]
+            files = (table.features, *table.beside)
+            places = [[self._find(file) for file in names] for names in files]
+            sets = tuple(tuple(read_header(place, table.key) for place in among) for among in places)
+            self._check_count(role, sets[0], self._marker_beside([place for among in places for place in among]))
+            for beside in sets[1:]:
+                check_beside(sets[0], beside)
+            if self._sets and len(sets) != len(self._first):
+                raise DataError(f"{self._protocol.path}: all tables need as many entries in `beside`.")
+            for number, headers in enumerate(sets):
+                self._first += [headers[0]] if number == len(self._first) else []
+                for header in headers:
+                    check_alike(self._first[number], header)
+            self._check_sizes(sets)
+            self._stamps.add(sets)
+            self._sets[role] = sets
+        return self._sets[role]
+
+    def headers(self, role: str) -> tuple[Header, ...]:
+        """Return the headers of all of a role's feature files; see `sets`."""
+        return tuple(header for headers in self.sets(role) for header in headers)
+
+    def rows(self, role: str) -> np.ndarray | None:
+        """Return which of the videos in a role's files play this role; see `vhbench.datasets.casting.Casting.rows`."""
+        return self._casting.rows(role)
+
+    def names(self, role: str) -> np.ndarray | None:
+        """Return the names of a role's videos, also where only another role of the same videos has them."""
+        return self._known(role, self._casting.names)
+
+    def groups(self, role: str) -> np.ndarray | None:
+        """Return the group of each of a role's videos; see `vhbench.datasets.casting.Casting.groups`."""
+        return self._known(role, self._casting.groups)
+
+    def _known(self, role: str, texts: Callable[[str], np.ndarray | None]) -> np.ndarray | None:
+        alike = [other for other in ROLES if other != role and self.same_videos(role, other)]
+        known = (of(texts(each), self.rows(each)) for each in (role, *alike))
+        return next((array for array in known if array is not None), None)
+
+    def same_videos(self, role: str, other: str) -> bool:
+        """Say whether two roles have the same videos in the same order."""
+        rows = self.rows(role), self.rows(other)
+        same = rows[0] is rows[1] or (rows[0] is not None and rows[1] is not None and np.array_equal(*rows))
+        return same and self.sets(role) == self.sets(other)
 
     def labels(self, role: str) -> np.ndarray:
         """Return a role's labels, int64 (videos,) or bool (videos, classes); class names as numbers, see `class_names`.
@@ -106,45 +176,64 @@ class Opening:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names by class number, where the label files read so far have names: the same in all roles."""
-        return tuple(self._numbers)
+        """Names by class number, where the manifest or the label files read so far have names; for all roles."""
+        if self._numbers or not self._class_list:
+            return tuple(self._numbers)
+        return named_by_number(self._class_list, self._labels.values())
 
-    def features(self, *roles: str) -> Features:
-        """Return the features of several roles as one, each file once.
+    def videos(self, *roles: str) -> Videos:
+        """Return the videos of several roles as one, each file and each video once; opens the features.
 
         Raises:
             DataError: see `vhbench.features.open_headers`.
         """
-        headers = tuple(dict.fromkeys(header for role in roles for header in self.headers(role)))
-        if headers not in self._features:
-            features = open_headers(headers)
-            self._features[headers] = features
-            if count := len(features.zero_rows):
-                self._zeros["+".join(roles)] = count
-                log.warning(
-                    "%d videos of %s are zero throughout: `vhbench data verify`?", count, headers[0].path.parent
-                )
-        return self._features[headers]
+        sets = [self.sets(role) for role in roles]
+        joined = tuple(
+            tuple(dict.fromkeys(header for role in sets for header in role[number])) for number in range(len(sets[0]))
+        )
+        starts = dict(zip(joined[0], np.cumsum([0, *(header.shape[0] for header in joined[0])]).tolist(), strict=False))
+        rows = np.concatenate(
+            [
+                taken(np.concatenate([starts[h] + np.arange(h.shape[0]) for h in headers[0]]), self.rows(role))
+                for role, headers in zip(roles, sets, strict=True)
+            ]
+        )
+        places = np.sort(np.unique(rows, return_index=True)[1])
+        rows = rows[places]
+        key = joined, rows.tobytes()
+        if key not in self._videos:
+            names, groups = (_joined([each(role) for role in roles], places) for each in (self.names, self.groups))
+            features = self._open(joined)
+            whole = np.array_equal(rows, np.arange(len(features)))
+            stamp = self._stamps.of(joined)
+            self._videos[key] = Videos(features, None if whole else rows, places, names, groups, stamp)
+            self._count_zeros(self._videos[key], "+".join(roles))
+        return self._videos[key]
 
-    def part(self, features: Features, rows: np.ndarray | None = None) -> Part:
-        """Return videos of opened features as a part, with the frames that the manifest keeps.
+    def part(self, videos: Videos, rows: np.ndarray | None = None) -> Part:
+        """Return videos as a part, with the frames that the manifest keeps.
 
         Args:
-            features: the videos.
-            rows: which videos (int); None: all.
+            videos: the videos.
+            rows: which of them (int); None: all.
 
         Raises:
-            DataError: the manifest keeps more frames than there are.
+            DataError: the manifest keeps frames that are not there.
         """
-        keep = self._protocol.keep_frames
-        frames = None if keep is None else kept_frames(features.shape[1], keep)
+        features = videos.features
+        frames = chosen_frames(self._protocol.keep_frames, features.shape[1])
         self._kept = [] if frames is None else frames.tolist()
-        digest = digest_of_choice(features.digest, frames, rows)
+        chosen = videos.rows if rows is None else taken(np.arange(len(features)), videos.rows)[rows]
         row_digests = features.row_digests.copy()
         row_digests[features.zero_rows] = 0
-        row_digests = row_digests if rows is None else row_digests[rows]
-        videos = VideoSet(features if frames is None else SampledFrames(features, frames), rows)
-        return Part(videos, digest, row_digests, self._stamp_of(features))
+        return Part(
+            VideoSet(features if frames is None else SampledFrames(features, frames), chosen),
+            digest_of_choice(features.digest, frames, chosen),
+            taken(row_digests, chosen),
+            videos.stamp,
+            names=of(videos.names, rows),
+            groups=of(videos.groups, rows),
+        )
 
     def notes(self) -> dict[str, Any]:
         """Return what a record says of the files opened so far, as JSON values; only what applies."""
@@ -154,8 +243,8 @@ class Opening:
             "synthetic": [{"like": m.like, "scale": m.scale, "seed": m.seed} for m in self._markers],
             "zero_videos": dict(self._zeros),
             "frames_kept": list(self._kept),
-            "stamp": next((stamp.to_json() for stamp in self._stamps.values() if stamp), None),
-            "problems": dict(self._problems),
+            "stamp": stamp.to_json() if (stamp := self._stamps.first()) else None,
+            "problems": {**self._problems, **({"stamp": text} if (text := self._stamps.problem()) else {})},
         }
         return {name: value for name, value in found.items() if value}
 
@@ -171,10 +260,17 @@ class Opening:
     def _written_labels(self, role: str) -> np.ndarray:
         """Return a role's labels as its files have them; see `vhbench.features.read_labels`."""
         if role not in self._written:
-            headers, places = self.headers(role), self._label_places(role)
-            self._marker_beside(places)
-            self._written[role] = read_labels(places, self._protocol.tables[role].label_key, headers)
+            self._written[role] = taken(self._all_labels(role), self.rows(role))
         return self._written[role]
+
+    def _all_labels(self, role: str) -> np.ndarray:
+        """Return the labels of all videos in a role's files."""
+        table = self._protocol.tables[role]
+        if table not in self._read:
+            places = self._label_places(role)
+            self._marker_beside(places)
+            self._read[table] = read_labels(places, table.label_key, self.sets(role)[0])
+        return self._read[table]
 
     def _name_classes(self, role: str) -> None:
         """Number the names of queries and database in the alphabet's order; a role's further names go behind them."""
@@ -209,7 +305,8 @@ class Opening:
 
     def title(self, role: str) -> str:
         """Return what messages call a role's label files."""
-        return f"[{role}] ({', '.join(self._protocol.tables[role].labels)})"
+        table = self._protocol.tables[role]
+        return f"[{table.title}] ({', '.join(table.labels)})"
 
     def _find(self, file: str) -> Path:
         return self._protocol.find(file, self._data)
@@ -226,46 +323,57 @@ class Opening:
         return found
 
     def _check_count(self, role: str, headers: Sequence[Header], marker: Marker | None) -> None:
-        expected, source = self._protocol.tables[role].count, f"[{role}] in {self._protocol.path} says count"
-        if marker and marker.like == self._protocol.folder:
+        table = self._protocol.tables[role]
+        expected, source = table.count, f"[{table.title}] in {self._protocol.path} says count"
+        if marker and marker.like == self._protocol.folder and not self._protocol.split:
             expected, source = marker.counts[role], f"the marker {FILE} beside them says {role}"
         found = sum(header.shape[0] for header in headers)
         names = " and ".join(str(header.path) for header in headers)
-        self._accept(role, f"{role} videos", expected, found, f"{source} = {expected}, but {names} have {found} videos")
+        self._accept(
+            table.title,
+            f"{table.title} videos",
+            expected,
+            found,
+            f"{source} = {expected}, but {names} have {found} videos",
+        )
 
-    def _check_stamps(self, places: Sequence[Path]) -> None:
-        """Compare how a role's features were computed with those of the roles read so far."""
-        for place in (place for place in places if place not in self._stamps):
-            self._stamps[place] = read_stamp(place)
-            for other, stamp in self._stamps.items():
-                check_stamps(stamp, self._stamps[place], (str(other), str(place)))
-        stamped, unknown = (next((p for p, s in self._stamps.items() if bool(s) is b), None) for b in (True, False))
-        if stamped and unknown:
-            self._problems["stamp"] = (
-                f"{stamped} says how its features were computed and {unknown} does not: whether they go together is "
-                "not known"
-            )
+    def _open(self, sets: Sets) -> Features | SideBySide:
+        for headers in sets:
+            if headers not in self._features:
+                self._features[headers] = open_headers(headers)
+        if len(sets) == 1:
+            return self._features[sets[0]]
+        return SideBySide([self._features[headers] for headers in sets])
 
-    def _stamp_of(self, features: Features) -> Stamp | None:
-        """Return how opened features were computed, where all of their files say so."""
-        files = next(headers for headers, opened in self._features.items() if opened is features)
-        stamps = [self._stamps.get(header.path) for header in files]
-        return stamps[0] if all(stamps) else None
+    def _count_zeros(self, videos: Videos, roles: str) -> None:
+        """Note how many of the videos are zero throughout."""
+        zero = videos.features.zero_rows
+        if count := len(zero if videos.rows is None else np.intersect1d(zero, videos.rows)):
+            self._zeros[roles] = count
+            folder = self.headers(roles.partition("+")[0])[0].path.parent
+            log.warning("%d videos of %s are zero throughout: `vhbench data verify`?", count, folder)
 
-    def _check_sizes(self, header: Header) -> None:
-        frames, dim = header.shape[1:]
+    def _check_sizes(self, sets: Sets) -> None:
+        header = sets[0][0]
+        frames, dim = header.shape[1], sum(headers[0].shape[2] for headers in sets)
         order = "the order of a file's axes is videos, frames, dimensions"
         if frames > dim and self._protocol.frames is None is self._protocol.dim:
             self._problems["axes"] = (
                 f"videos have {frames} frames of {dim} dimensions, as if the axes were swapped ({order}); if that is "
                 f"right, say frames = {frames} in the manifest"
             )
-        for what, found in (("frames", header.shape[1]), ("dim", header.shape[2])):
+        for what, found in (("frames", frames), ("dim", dim)):
             expected = getattr(self._protocol, what)
             swapped = (self._protocol.frames or frames, self._protocol.dim or dim) == (dim, frames) != (frames, dim)
             text = f"{self._protocol.path} says {what} = {expected}, but {header.path} has {found}"
             text += f", as if its axes were swapped ({order})" if swapped else ""
             self._accept(what, what, expected, found, text)
+
+    @cached_property
+    def _class_list(self) -> tuple[str, ...]:
+        """The classes' names in the order of their numbers, as far as the manifest names a file of them."""
+        file = self._protocol.class_file
+        return read_class_names(self._find(file)) if file else ()
 
     def _check_classes(self, role: str, labels: np.ndarray, places: Sequence[Path]) -> None:
         expected = self._protocol.classes
@@ -274,6 +382,9 @@ class Opening:
         names = " and ".join(map(str, places))
         text = f"{self._protocol.path} says classes = {expected}, but {names} label {found} classes"
         self._accept("classes", f"{role} classes", expected, found, text)
+        if self._class_list:
+            known = (*self._labels.values(), labels)
+            check_class_list(self._class_list, str(self._protocol.class_file), known, [*self._numbers], names)
 
     def _accept(self, key: str, what: str, expected: int | None, found: int, text: str) -> None:
         """Pass the number expected and those of known variants; note others, or raise DataError."""
@@ -291,21 +402,7 @@ class Opening:
             )
 
 
-def kept_frames(present: int, kept: int) -> np.ndarray:
-    """Return the frames in the middles of `kept` equal stretches: floor((j + 0.5) * present / kept) for each j, int64.
-
-    Raises:
-        DataError: there are not so many.
-    """
-    if kept > present:
-        raise DataError(f"keep_frames is {kept}, but the videos have {present} frames.")
-    frames: np.ndarray = (2 * np.arange(kept) + 1) * present // (2 * kept)
-    return frames
-
-
-def digest_of_choice(digest: str, frames: np.ndarray | None, rows: np.ndarray | None = None) -> str:
-    """Return the digest of some frames of some videos of features with this digest; None stands for all."""
-    for what, chosen in (("frames", frames), ("rows", rows)):
-        if chosen is not None:
-            digest = hashlib.sha256(f"{digest} {what} ".encode() + chosen.astype("<i8").tobytes()).hexdigest()
-    return digest
+def _joined(arrays: Sequence[np.ndarray | None], places: np.ndarray) -> np.ndarray | None:
+    """Return the rows of arrays one after the other; None where one is not known."""
+    known = [array for array in arrays if array is not None]
+    return np.concatenate(known)[places] if len(known) == len(arrays) else None

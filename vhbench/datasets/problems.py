@@ -115,7 +115,29 @@ def video_problems(train: Part, query: Part, database: Part, index: np.ndarray |
         found["in_database"] = _of(in_database, total, "queries", text)
     if in_training and not (in_database and train.digest == database.digest):
         found["in_training"] = _of(in_training, total, "queries", f"{_are(in_training)} training videos too")
+    if index is None and (text := group_problem(query.groups, [train.groups, database.groups])):
+        found["same_group"] = text
     return found
+
+
+def group_problem(query: np.ndarray | None, others: Sequence[np.ndarray | None]) -> str:
+    """Say how many queries have videos of their own group on the other side; "" where none has or groups are unknown.
+
+    Args:
+        query: the queries' groups, str (queries,).
+        others: the groups of database and training videos.
+    """
+    known = [groups for groups in others if groups is not None]
+    if query is None or not known:
+        return ""
+    same = np.isin(query, np.concatenate(known))
+    if not (count := int(same.sum())):
+        return ""
+    example = str(query[same][0]).replace("\0", " ")
+    text = (
+        f"{'have' if count > 1 else 'has'} videos of their own group (as {example}) among database or training videos"
+    )
+    return _of(count, len(same), "queries", f"{text}: clips of one scene are on both sides")
 
 
 def not_checked(train: Part, query: Part, database: Part, index: np.ndarray | None) -> list[str]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vhbench.datasets.casting import taken
+from vhbench.datasets.choices import chosen_frames, digest_of_choice
 from vhbench.datasets.manifest_protocol import ManifestProtocol
-from vhbench.datasets.opening import Opening, digest_of_choice, kept_frames
+from vhbench.datasets.opening import Opening
 from vhbench.datasets.problems import equal_rows, faults_of, label_problems, not_found, video_problems
-from vhbench.features import content_digest
+from vhbench.features import Header, content_digest
+from vhbench.features.beside import digests_beside
 from vhbench.features.verify import Findings, rounded_equals
 from vhbench.protocol import Part, Relevance
 from vhbench.videos import VideoSet
@@ -21,22 +24,22 @@ class Role:
     """All videos of one role.
 
     Attributes:
-        findings: what each of its files holds, in their order.
+        sets: what each of its files holds, in their order: those of `features`, then those beside them.
         part: the videos with digests and without features.
+        digests: of the videos, uint8 (videos, 32).
+        sketches: of the videos, as in `Findings`; those of features side by side one behind the other.
     """
 
-    findings: Sequence[Findings]
+    sets: Sequence[Sequence[Findings]]
     part: Part
+    digests: np.ndarray
+    sketches: np.ndarray
 
     @property
-    def sketches(self) -> np.ndarray:
-        """Of all videos, as in `Findings`."""
-        return np.concatenate([found.sketches for found in self.findings])
-
-    @property
-    def digests(self) -> np.ndarray:
-        """Of all videos, uint8 (videos, 32)."""
-        return np.concatenate([found.digests for found in self.findings])
+    def zeros(self) -> int:
+        """Videos that are zero throughout."""
+        assert self.part.row_digests is not None
+        return int((~self.part.row_digests.any(axis=1)).sum())
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,30 @@ class Verdict:
     problems: list[str]
 
 
-def role_of(protocol: ManifestProtocol, findings: Sequence[Findings]) -> Role:
-    """Put what was found in a role's files together; the part's digest is the one that records name."""
-    header = findings[0].header
-    digests = np.concatenate([found.digests for found in findings])
-    shape = (len(digests), *header.shape[1:])
-    frames = kept_frames(shape[1], protocol.keep_frames) if protocol.keep_frames else None
-    digest = digest_of_choice(content_digest(header.dtype, shape, digests), frames)
-    rows = digests.copy()
-    rows[np.concatenate([_is_zero(found) for found in findings])] = 0
-    return Role(findings, Part(VideoSet(np.broadcast_to(np.zeros((), header.dtype), shape)), digest, rows))
+def role_of(protocol: ManifestProtocol, opening: Opening, role: str, found: Mapping[Header, Findings]) -> Role:
+    """Put what was found in a role's files together; the part's digest is the one that records name.
+
+    Args:
+        protocol: the manifest.
+        opening: its files.
+        role: train, query or database.
+        found: what each file holds.
+    """
+    sets = [[found[header] for header in headers] for headers in opening.sets(role)]
+    rows = opening.rows(role)
+    digests = [np.concatenate([findings.digests for findings in among]) for among in sets]
+    joined = digests_beside(digests) if len(sets) > 1 else digests[0]
+    zero = np.all([np.concatenate([_is_zero(findings) for findings in among]) for among in sets], axis=0)
+    sketches = np.hstack([np.concatenate([findings.sketches for findings in among]) for among in sets])
+    first = sets[0][0].header
+    dtype = np.result_type(*(among[0].header.dtype for among in sets)) if len(sets) > 1 else first.dtype
+    shape = (len(joined), first.shape[1], sum(among[0].header.shape[2] for among in sets))
+    frames = chosen_frames(protocol.keep_frames, shape[1])
+    digest = digest_of_choice(content_digest(dtype, shape, joined), frames, rows)
+    distinct = np.where(zero[:, None], np.uint8(0), joined)
+    videos = VideoSet(np.broadcast_to(np.zeros((), dtype), shape), rows)
+    part = Part(videos, digest, taken(distinct, rows), names=opening.names(role), groups=opening.groups(role))
+    return Role(sets, part, taken(joined, rows), taken(sketches, rows))
 
 
 def judge(protocol: ManifestProtocol, opening: Opening, roles: Mapping[str, Role]) -> Verdict:

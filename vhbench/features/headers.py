@@ -209,13 +209,29 @@ def check_links(file: h5py.File, path: Path, key: str) -> None:
             return
 
 
-def missing_key(path: Path, keys: list[str], names: list[str], setting: str) -> DataError:
+class MissingKey(DataError):
+    """A file has no data set or variable of an expected name.
+
+    Args:
+        text: which file has which names instead.
+        setting: the manifest entry that names another; empty where there is none.
+
+    Attributes:
+        without_setting: the text alone.
+    """
+
+    def __init__(self, text: str, setting: str):
+        super().__init__(f"{text}. Name the right one with {setting} in the manifest." if setting else f"{text}.")
+        self.without_setting = f"{text}."
+
+
+def missing_key(path: Path, keys: list[str], names: list[str], setting: str) -> MissingKey:
     """Build the error for a file that has no data set or variable of an expected name."""
     wanted = " or ".join(map(repr, keys))
     if not names:
-        return DataError(f"{path} has no {wanted}: it holds no data set at all.")
+        return MissingKey(f"{path} has no {wanted}: it holds no data set at all", "")
     has = ", ".join(map(repr, names[:10])) + (", …" if len(names) > 10 else "")
-    return DataError(f"{path} has no {wanted}; it has {has}. Name the right one with {setting} in the manifest.")
+    return MissingKey(f"{path} has no {wanted}; it has {has}", setting)
 
 
 def _hdf5_header(path: Path, data: h5py.Dataset) -> Header:

@@ -151,8 +151,7 @@ def _opened(
     """Open each protocol, by the name given; say which labels were read, and what contradicts itself in the data."""
     found: list[tuple[str, Protocol, Sequence[Split]]] = []
     with digesting_anew() if anew else contextlib.nullcontext():
-        for name in dict.fromkeys(grid.protocols):
-            protocol = registry.protocol(name)
+        for name, protocol in (each for text in dict.fromkeys(grid.protocols) for each in registry.to_run(text)):
             splits = load_checked(protocol, data, grid.allow_counts)
             found.append((name, protocol, splits))
             lines, warnings = said_of(splits, protocol.name)

@@ -96,9 +96,9 @@ class Registry:
             DataError: the manifest is faulty.
         """
         if name.endswith(MANIFEST) and (COMPOSED not in name or user_path(name).exists()):
-            from vhbench.datasets.manifest_protocol import load_manifest
+            from vhbench.datasets.folds import read_protocol
 
-            return load_manifest(user_path(name))
+            return read_protocol(user_path(name))
         found = [e for e in self._protocols if name in (e.name, f"{_short(e.origin)}:{e.name}")]
         if not found and (composed := self.composed(name)):
             return composed
@@ -110,6 +110,16 @@ class Registry:
         if entry.protocol is None:
             raise UsageError(f"Protocol {entry.name!r} ({entry.origin}) cannot be used: {entry.broken}.")
         return entry.protocol
+
+    def to_run(self, name: str) -> list[tuple[str, Protocol]]:
+        """Return what is run where a protocol is named: itself, or its several splits, with the name of each.
+
+        Errors as for `protocol`.
+        """
+        protocol = self.protocol(name)
+        if not protocol.folds:
+            return [(name, protocol)]
+        return [(f"{name}-fold{number}", fold) for number, fold in enumerate(protocol.folds, 1)]
 
     def protocol_names(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return by which names records know the protocols that a user names; errors as for `protocol`.

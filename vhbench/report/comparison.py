@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vhbench.errors import UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.report.beside import with_published
+from vhbench.report.folds import averaged
 from vhbench.report.published import read_published
 from vhbench.report.references import chance_levels, with_references
 from vhbench.report.rows import Row, rows
@@ -67,7 +68,8 @@ def comparison(
         found, alike, ci=ci, baseline=difference or baseline, pairs=significance or pairwise,
         differences=bool(difference or pairwise),
     )  # fmt: skip
-    found = with_references(found, alike, [] if difference or pairwise else references)
+    if not (difference or pairwise):
+        found = averaged(with_references(found, alike, references), alike, choice)
     if not published:
         return found
     beside = with_published(found, read_published(), choice.methods)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vhbench.report.folds import spread_note
 from vhbench.report.rows import Row
 from vhbench.report.significance import ALPHA
 from vhbench.report.written import Form, span, unique
@@ -31,6 +32,7 @@ def _numbers(rows: Sequence[Row], form: Form) -> str:
     metrics = ", ".join(unique(row.metric for row in rows))
     unit = ", in percent" if form.percent else ""
     spread = "; mean ± standard deviation over seeds" if any(row.sd is not None for row in rows) else ""
+    spread = spread_note(rows) or spread
     interval = "; in brackets the 95 % bootstrap interval over queries" if any(row.ci for row in rows) else ""
     return f"{metrics}{unit}; {queries_in_words(rows)}{spread}{interval}"
 

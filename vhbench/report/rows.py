@@ -74,6 +74,8 @@ class Row:
         warnings: what to mistrust in one run or more (`vhbench.runs.warnings`).
         tuned: how studies chose the hyper-parameters on held-out training videos (`vhbench.runs.tuned`).
         reference: what this number is where it is no method's: chance, cosine or attainable; else empty.
+        folds: over how many splits of its protocol it is the mean; 0 where the protocol has one.
+        folds_of: how many splits the protocol has; 0 for one.
     """
 
     protocol: str
@@ -98,6 +100,8 @@ class Row:
     warnings: tuple[str, ...] = ()
     tuned: tuple[str, ...] = ()
     reference: str = ""
+    folds: int = 0
+    folds_of: int = 0
 
     @property
     def ours(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vhbench.errors import UsageError, VhbenchError, unknown
 from vhbench.plugins.registry import Registry
-from vhbench.protocol import Relevance, Split
+from vhbench.protocol import Split
 from vhbench.runs.foreign import BIT_ORDERS, faiss_index, import_faiss, in_order, write_bits
 from vhbench.runs.made_with import MadeWith
 from vhbench.runs.record import RECORD, Record, read_record
@@ -89,9 +89,9 @@ def export_run(
 
     `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)). `<split>/database.faiss`: the
     database's codes as an `IndexBinaryIDMap` of faiss; ids are rows. `<split>/<role>-bits.csv`: id and code of each
-    video, the code's bits in order as 0 and 1. `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels.
-    `<split>/self-index.npy`, where queries sit in the database: int64 (queries,), the database row that is the query,
-    -1 for none. `about.json`: which run it was, and the order of bits.
+    video, the code's bits in order as 0 and 1. `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels, the latter with the
+    names of classes and videos where they are known. `<split>/self-index.npy`, where queries sit in the database: int64
+    (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the order of bits.
 
     Args:
         record: a finished run.
@@ -127,7 +127,7 @@ def export_run(
             write_bits(buffer, array, record.spec["bits"])
             contents[f"{role}-bits.csv"] = ("bits", buffer.getvalue())
         if split in splits:
-            contents |= _labels(splits[split].relevance, role)
+            contents |= _labels(splits[split], role)
         for file, (content, octets) in contents.items():
             path = folder / _folder_name(split) / file
             with atomic_write(path) as opened:
@@ -169,16 +169,18 @@ def _splits(
     return {split.name: split for split in splits}
 
 
-def _labels(relevance: Relevance, role: str) -> dict[str, tuple[str, bytes]]:
+def _labels(split: Split, role: str) -> dict[str, tuple[str, bytes]]:
     """Return the files of a role's labels: name -> what it is, content."""
+    relevance, part = split.relevance, split.query if role == "query" else split.database
     labels = relevance.query_labels if role == "query" else relevance.database_labels
     rows = [np.flatnonzero(row) if labels.ndim == 2 else [row] for row in labels]
     named = relevance.class_names
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "labels", *(["classes"] if named else [])])
+    writer.writerow(["row", "labels", *(["classes"] if named else []), *([] if part.names is None else ["name"])])
     for number, classes in enumerate(rows):
         names = [csv_cell("; ".join(named[c] for c in classes))] if named else []
+        names += [] if part.names is None else [csv_cell(part.names[number])]
         writer.writerow([number, " ".join(map(str, classes)), *names])
     files = {
         f"{role}-labels.npy": ("labels", _npy(labels)),

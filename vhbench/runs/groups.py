@@ -85,6 +85,38 @@ def groups(records: Iterable[Record], choice: Choice) -> list[Group]:
     return sorted(found, key=lambda g: (g.protocol, order.get(g.spec["method"], 0), g.label, g.spec["bits"]))
 
 
+@dataclass(frozen=True)
+class FoldOf:
+    """Which of several splits of a protocol a run was on.
+
+    Attributes:
+        name: the protocol of all splits.
+        number: the split, from 1 up.
+        count: how many there are.
+    """
+
+    name: str
+    number: int
+    count: int
+
+
+def fold_of(record: Record) -> FoldOf | None:
+    """Return of which protocol of several splits a run's is one; None where it is none."""
+    data = record.data.get("data")
+    notes = data.get(next(iter(record.spec["splits"]), "")) if isinstance(data, dict) else None
+    note = notes.get("fold") if isinstance(notes, dict) else None
+    values = [note.get(name) for name in ("of", "number", "count")] if isinstance(note, dict) else []
+    if [type(value) for value in values] != [str, int, int]:
+        return None
+    return FoldOf(*values)
+
+
+def protocols_of(record: Record) -> set[str]:
+    """Return by which names a run's protocol can be asked for: its own, and that of all splits where it is one."""
+    fold = fold_of(record)
+    return {record.spec["protocol"], *([fold.name] if fold else [])}
+
+
 def in_database(record: Record, split: str) -> bool:
     """Say whether the queries of a record's split sit in its database."""
     return "scored_without_self" in record.data["queries"][split]
@@ -146,8 +178,11 @@ def _shown(value: Any) -> str:
 
 
 def _check_names(done: Sequence[Record], choice: Choice) -> None:
-    for kind, names in (("protocol", choice.protocols), ("method", choice.methods)):
-        known = {record.spec[kind] for record in done}
+    known_protocols = {name for record in done for name in protocols_of(record)}
+    known_methods = {record.spec["method"] for record in done}
+    for kind, names, known in (
+        ("protocol", choice.protocols, known_protocols), ("method", choice.methods, known_methods)
+    ):  # fmt: skip
         for name in names:
             if name not in known:
                 raise unknown(f"{kind} among the finished runs", name, known, "`vhbench list runs` shows them.")
@@ -163,7 +198,7 @@ def _check_names(done: Sequence[Record], choice: Choice) -> None:
 def _chosen(record: Record, choice: Choice) -> bool:
     spec = record.spec
     return (
-        (not choice.protocols or spec["protocol"] in choice.protocols)
+        (not choice.protocols or not protocols_of(record).isdisjoint(choice.protocols))
         and (not choice.methods or spec["method"] in choice.methods)
         and (not choice.bits or spec["bits"] in choice.bits)
     )

@@ -276,10 +276,10 @@ def _same(one: float | None, other: float | None) -> bool:
 def _protocols(registry: Registry, names: Sequence[str], records: Sequence[Record]) -> dict[str, Protocol]:
     """Return the protocols by their own names: those asked for, or all that finished runs name."""
     known = {record.spec["protocol"]: record for record in records if record.status == "done"}
-    found = {}
+    found: dict[str, Protocol] = {}
     for text in names or known:
         try:
-            protocol = registry.protocol(text)
+            protocols = registry.to_run(text)
         except UsageError as error:
             if text not in known:
                 raise
@@ -289,7 +289,7 @@ def _protocols(registry: Registry, names: Sequence[str], records: Sequence[Recor
                 f"There are runs on {text!r}, which is not a built-in protocol: give its manifest, "
                 f"--protocol path/to/{text}.toml{said}, or name the protocols to rescore."
             ) from error
-        found[protocol.name] = protocol
+        found |= {protocol.name: protocol for _, protocol in protocols}
     return found
 
 

@@ -361,8 +361,8 @@ def test_methods_are_handed_no_labels(cached):
         for protocol in (p for p in module.protocols() if p.name.startswith("demo")):
             for split in protocol.load(None):
                 for part in (split.train, split.query, split.database):
-                    names = [field.name for field in dataclasses.fields(part)]
-                    assert names == ["videos", "digest", "row_digests", "stamp"]
+                    known = ["videos", "digest", "row_digests", "stamp", "names", "groups"]
+                    assert [field.name for field in dataclasses.fields(part)] == known
                     assert set(vars(part.videos)) == {"_features", "_rows", "_half"}
 
 

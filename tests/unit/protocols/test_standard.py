@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from standard_files import FORMS, PUBLISHED, ROLES, hot, write_small
 
+from vhbench.datasets.choices import kept_frames
 from vhbench.datasets.marker import Marker, write_marker
-from vhbench.datasets.opening import kept_frames
 from vhbench.errors import DataError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.testing.files import write_manifest, write_mat

@@ -27,7 +27,7 @@ class Several(Protocol):
         videos, numbers = toy_videos(n=12, frames=4, dim=16, classes=3)
         labels = np.eye(3, dtype=bool)[numbers]
         labels[0] = True
-        part = Part(videos, "videos")
+        part = Part(videos, "videos", names=np.array([f"={row}.avi" for row in range(12)]))
         relevance = Relevance.from_labels(labels, labels, np.arange(12), NAMES)
         return [Split(name, part, part, part, relevance) for name in ("../../several", "second")]
 
@@ -63,6 +63,7 @@ def test_a_video_with_several_classes_lists_all_with_their_names(record, tmp_pat
     with (tmp_path / "codes" / "second" / "query.csv").open() as file:
         first, second, *_ = csv.DictReader(file)
     assert (first["labels"], first["classes"]) == ("0 1 2", "; ".join(NAMES))
+    assert (first["name"], second["name"]) == ("'=0.avi", "'=1.avi")
     labels = np.load(tmp_path / "codes" / "second" / "query-labels.npy")
     assert labels.dtype == bool and labels.shape == (12, 3)
     assert second["classes"] == NAMES[int(second["labels"])] == NAMES[labels[1].argmax()]

@@ -58,7 +58,8 @@ def write_page(
     """
     registry = registry or Registry()
     chosen = registry.protocol_names(protocols)
-    named = {name: registry.protocol(text) for name, text in zip(chosen, protocols, strict=True) if name != text}
+    paths = [text for name, text in zip(chosen, protocols, strict=True) if name != text]
+    named = {protocol.name: protocol for text in paths for _, protocol in registry.to_run(text)}
     content = gather(
         store,
         Choice(chosen, choice.methods, choice.bits, choice.metrics, choice.convention),

@@ -21,7 +21,7 @@ from vhbench.report.page.intervals import intervals
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
 from vhbench.report.rows import data_problems, rows
-from vhbench.runs.groups import USUAL, Choice, Group, groups, in_database
+from vhbench.runs.groups import USUAL, Choice, Group, groups, in_database, protocols_of
 from vhbench.runs.record import RECORD, TRAIN_LOG, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
@@ -102,8 +102,9 @@ def _k(choice: Choice) -> int:
 
 
 def _is_chosen(record: Record, choice: Choice) -> bool:
-    wanted = ((choice.protocols, "protocol"), (choice.methods, "method"), (choice.bits, "bits"))
-    return all(not names or record.spec[key] in names for names, key in wanted)
+    wanted = ((choice.methods, "method"), (choice.bits, "bits"))
+    of_protocol = not choice.protocols or not protocols_of(record).isdisjoint(choice.protocols)
+    return of_protocol and all(not names or record.spec[key] in names for names, key in wanted)
 
 
 def _order(record: Record) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vhbench.datasets.opening import kept_frames
+from vhbench.datasets.choices import kept_frames
 from vhbench.errors import StoreError, VhbenchError
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol, Relevance, Split
