@@ -89,9 +89,10 @@ def export_run(
 
     `<split>/query.npy` and `<split>/database.npy`: uint8 (videos, ceil(bits / 8)). `<split>/database.faiss`: the
     database's codes as an `IndexBinaryIDMap` of faiss; ids are rows. `<split>/<role>-bits.csv`: id and code of each
-    video, the code's bits in order as 0 and 1. `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels, the latter with the
-    names of classes and videos where they are known. `<split>/self-index.npy`, where queries sit in the database: int64
-    (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the order of bits.
+    video, the code's bits in order as 0 and 1. `<split>/<role>-labels.npy` and `<split>/<role>.csv`: labels, the latter
+    with the names of classes and videos where they are known. `<split>/self-index.npy`, where queries sit in the
+    database: int64 (queries,), the database row that is the query, -1 for none. `about.json`: which run it was, and the
+    order of bits.
 
     Args:
         record: a finished run.
