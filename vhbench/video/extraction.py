@@ -202,7 +202,9 @@ class _Job:
 
     def _put_together(self) -> Outcome:
         wish, shape = self._wish, self._extractor.shape
-        rows, distinct, reasons = [], [], {}
+        rows: list[int] = []
+        distinct: list[int] = []
+        reasons: dict[str, str] = {}
         own: Sequence[Video] = self._listing.own
         for part in self._parts.all(len(self._ranges), shape, wish.dtype):
             rows += part.rows.tolist()

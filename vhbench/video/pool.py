@@ -128,13 +128,14 @@ class _Pool:
         thread: Any = threading.current_thread()
         if getattr(thread, "process", None) is None:
             words = [sys.executable, "-m", "vhbench.video.worker", str(os.getpid())]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            process = subprocess.Popen(words, text=True, encoding="utf-8", start_new_session=True, **pipes)
+            process: Any = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True
+            )
             with self._lock:
                 self._processes.add(process)
             thread.process = process
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(self._task.to_json()) + "\n")  # type: ignore[union-attr]
+                process.stdin.write(json.dumps(self._task.to_json()) + "\n")
             if self._stopped:
                 process.kill()
         return thread.process

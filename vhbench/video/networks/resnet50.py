@@ -51,7 +51,7 @@ class _Block(nn.Module):
 
     def forward(self, before: Tensor) -> Tensor:
         """Map maps (b, before, h, w) to (b, 4 width, h / stride, w / stride)."""
-        x = self.bn1(self.conv1(before)).relu()
+        x: Tensor = self.bn1(self.conv1(before)).relu()
         x = self.bn2(self.conv2(x)).relu()
         x = self.bn3(self.conv3(x))
         kept: Tensor = before if self.downsample is None else self.downsample(before)
