@@ -78,7 +78,10 @@ def command(
     except KeyboardInterrupt:
         click.echo("Interrupted: what was computed is kept; the same command continues.", err=True)
         sys.exit(130)
-    return _report(outcome, output)
+    code = _report(outcome, output)
+    if wish.shard == (1, 1):
+        click.echo(f"Next: vhbench data manifest {shell(output)} --split 0.8 -o own.toml", err=True)
+    return code
 
 
 def _device(name: str) -> str:

@@ -37,6 +37,7 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 PIXELS = 1 << 27  # of a picture: 16384 x 8192
 SPARED = 0.5  # share of the packets that must be left out for it to be worth while
 MOST_ERRORS = 1000  # of reading in one file
+ODD = (ValueError, MemoryError, OverflowError, NotImplementedError)  # what the library raises on odd files
 
 
 class Shown(NamedTuple):
@@ -82,11 +83,14 @@ def sample(path: Path, count: int, prepare: Callable[[Shown], T]) -> Sample[T]:
         prepare: called once for each different frame chosen, in order; its values are kept.
 
     Raises:
-        VideoError: no frame can be decoded.
+        VideoError: no frame can be decoded, or `prepare` cannot use one.
     """
-    index = read_index(path)
-    chosen = _from_groups(path, index, count, prepare)
-    return chosen or _from_all(path, max(index.shown, 1), count, prepare)
+    try:
+        index = read_index(path)
+        chosen = _from_groups(path, index, count, prepare)
+        return chosen or _from_all(path, max(index.shown, 1), count, prepare)
+    except ODD as error:
+        raise VideoError(f"its frames cannot be used: {reason_of(error)}") from error
 
 
 def read_pictures(path: Path, count: int, longest: int | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from vhbench.errors import DataError, UsageError
 from vhbench.features.stamp import Stamp
 from vhbench.version import __version__
 from vhbench.video.extra import import_extra
-from vhbench.video.failures import VideoError, reason_of
+from vhbench.video.failures import VideoError
 from vhbench.video.frames import Shown, sample
 from vhbench.video.networks import LAYERS, Choice, open_network
 from vhbench.video.networks.network import SHARE, Network
@@ -75,10 +75,7 @@ class Extractor:
             DataError: the network cannot compute.
         """
         size = self._network.size
-        try:
-            chosen = sample(path, self._frames, lambda shown: _input(shown, size))
-        except (ValueError, MemoryError, OverflowError, NotImplementedError) as error:  # of the library, on odd files
-            raise VideoError(f"its frames cannot be used: {reason_of(error)}") from error
+        chosen = sample(path, self._frames, lambda shown: _input(shown, size))
         _, first, places = np.unique(chosen.positions, return_index=True, return_inverse=True)
         pictures = np.stack([chosen.values[number] for number in first])
         values = self._network(self._network.normalisation(pictures))[places]

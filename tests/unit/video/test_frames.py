@@ -182,6 +182,11 @@ def test_a_picture_too_large_is_not_decoded(tmp_path, monkeypatch):
     assert "none of its frames" in reason(path)
 
 
+def test_frames_that_cannot_be_used_say_why(tmp_path):
+    path = write(tmp_path / "video.avi", 2, codec="ffv1", pixels="bgr0")
+    assert "cannot be used" in reason(path) and "bgr0" in reason(path)  # the library makes no array of these
+
+
 def test_a_name_that_is_not_utf_8(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9 \xff.mp4")
     write(tmp_path / "video.mp4", 30).rename(path)
