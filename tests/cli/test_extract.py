@@ -17,6 +17,7 @@ import vhbench as package
 from vhbench.errors import DataError
 from vhbench.features import read_header
 from vhbench.features.stamp import read_stamp
+from vhbench.system import locks
 from vhbench.video.extraction import features_of
 from vhbench.video.frames import sample
 from vhbench.video.pictures import centre, upright
@@ -157,6 +158,12 @@ def test_what_is_there_is_not_written_over(vhbench, videos, network, extracted, 
     output.write_text("mine")
     assert "not written by vhbench extract" in vhbench(*words(videos, network, output)).error
     assert output.read_text() == "mine"
+
+
+def test_two_processes_do_not_extract_to_one_file(vhbench, videos, network, tmp_path):
+    with locks.hold(tmp_path / "feats.h5.parts"):
+        result = vhbench(*words(videos, network, tmp_path / "feats.h5", "--jobs", "1"))
+    assert result.code == 1 and "Another process is extracting" in result.error
 
 
 def test_parts_of_another_extraction_are_not_mixed_in(vhbench, videos, network, tmp_path, monkeypatch):

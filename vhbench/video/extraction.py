@@ -168,8 +168,8 @@ class _Job:
             progress(done, total)
 
         most = cores() if wish.network.device == "cpu" else min(cores(), ON_A_GPU)
-        jobs = min(wish.jobs or most, len(missing))
-        if jobs > 1:
+        jobs = wish.jobs or most
+        if jobs > 1 and missing:  # for one video too: a decoder that crashes must not end this process
             from vhbench.video.pool import make_parts
 
             task = Task(wish.network, wish.frames, wish.dtype, self._parts.path.absolute())

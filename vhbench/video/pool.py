@@ -26,7 +26,7 @@ def make_parts(task: Task, parts: Mapping[int, Videos], jobs: int, count: Callab
     Args:
         task: what is common to them.
         parts: number -> its videos.
-        jobs: processes.
+        jobs: processes at most.
         count: called with a video's number after each; one call at a time.
 
     Raises:
@@ -34,7 +34,7 @@ def make_parts(task: Task, parts: Mapping[int, Videos], jobs: int, count: Callab
         StoreError: a process could not be started.
     """
     pool = _Pool(task, parts, count)
-    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(jobs)]
+    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(min(jobs, len(parts)))]
     for thread in threads:
         thread.start()
     try:
