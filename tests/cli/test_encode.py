@@ -200,6 +200,11 @@ def test_features_of_another_size_are_refused_and_nothing_is_written(vhbench, re
     assert refused.code == 2 and not (tmp_path / "codes").exists()
 
 
+def test_a_data_set_of_another_name(vhbench, results, data, tmp_path):
+    words = (results["itq", 9].folder, data / DATABASE, "-o", tmp_path / "codes")
+    assert "has no 'x'; it has 'feats'. Name the right one with --key." in vhbench("encode", *words, "--key", "x").error
+
+
 def test_a_method_that_is_not_here(vhbench, results, data, tmp_path):
     refused = vhbench("encode", results["small-net", 9].folder, data / DATABASE, "-o", tmp_path / "codes")
     assert refused.code == 2 and "is a model of 'small-net', which cannot be used here" in refused.error

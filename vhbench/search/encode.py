@@ -11,6 +11,7 @@ import numpy as np
 
 from vhbench.errors import DataError, UsageError
 from vhbench.features import check_alike, open_headers, read_header
+from vhbench.features.headers import MissingKey
 from vhbench.features.stamp import Stamp, read_stamp
 from vhbench.features.stamp import check_alike as check_stamps
 from vhbench.features.stored_names import stored_names
@@ -54,7 +55,10 @@ def encode_files(
     contents = model.files()
     made_by = {"method": model.method, "run": model.run, "model": json.loads(contents[MODEL])["files"]}
     _check_folder(folder, {**made_by, "bits": model.bits})
-    headers = [read_header(path, key) for path in features]
+    try:
+        headers = [read_header(path, key) for path in features]
+    except MissingKey as error:
+        raise DataError(f"{error.without_setting} Name the right one with --key.") from error
     for header in headers:
         check_alike(headers[0], header)
     stamp = _check_stamps(model, features, say)
