@@ -1,6 +1,5 @@
 """The page of `vhbench search` in a real browser: it fits, is read, asks for nothing and complains of nothing."""
 
-import json
 import re
 
 import numpy as np
@@ -20,7 +19,7 @@ NAMES = [HOSTILE, LONG, *(f"class/video {i}.mp4" for i in range(10))]
 
 
 @pytest.fixture
-def address(tmp_path, monkeypatch):
+def path(tmp_path, monkeypatch):
     """A page of two queries; every second video has a picture."""
     folder = tmp_path / "videos"
     (folder / "class").mkdir(parents=True)
@@ -32,24 +31,19 @@ def address(tmp_path, monkeypatch):
     gallery = write_gallery(tmp_path / "codes", codes, bits=16, names=NAMES)
     queries = Queries(np.array(codes[[0, 3]]), (HOSTILE, NAMES[3]))
     write_page(tmp_path / "page.html", gallery, queries, find(gallery, queries, 12), Thumbnails(folder))
-    return (tmp_path / "page.html").as_uri()
+    return tmp_path / "page.html"
 
 
-def emulate(browser, width, scheme="light", media="screen"):
+def resize(page, width):
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def contrast(browser):
+def contrast(page):
     """How text stands out from the page: the ratio of luminances that WCAG defines."""
-    style = browser.execute_script(
-        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor,"
-        " getComputedStyle(document.querySelector('.distance')).color]"
-    )
-    ink, paper, soft = (luminance(colour) for colour in style)
-    return min((max(pair) + 0.05) / (min(pair) + 0.05) for pair in ((ink, paper), (soft, paper)))
+    paper = luminance(page.style("body", "backgroundColor"))
+    inks = [luminance(page.style(selector, "color")) for selector in ("body", ".distance", ".note")]
+    return min((max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) for ink in inks)
 
 
 def luminance(colour):
@@ -58,28 +52,21 @@ def luminance(colour):
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_the_page_of_neighbours(browser, address):
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    emulate(browser, 1400)
-    browser.get(address)
-    run = browser.execute_script
-    sizes = run("return [...document.querySelectorAll('img')].map((x) => x.naturalWidth)")
+def test_the_page_of_neighbours(open_page, path):
+    page = open_page(path)
+    sizes = page.run("return [...document.querySelectorAll('img')].map((x) => x.naturalWidth)")
     assert sizes == [160] * (2 * 5), "every picture is drawn"
-    assert run("return document.querySelectorAll('.neighbours li').length") == 24
-    assert browser.title == "vhbench search: codes", "no name was run as a script"
-    assert run("return [...document.querySelectorAll('h2')].map((x) => x.textContent)") == [HOSTILE, NAMES[3]]
+    assert len(page.all(".neighbours li")) == 24 and page.texts("h2") == [HOSTILE, NAMES[3]]
+    assert page.browser.title == "vhbench search: codes", "no name was run as a script"
     for width in (1400, 360):
-        emulate(browser, width)
-        inner, outer = run("const x = document.documentElement; return [x.scrollWidth, x.clientWidth]")
+        resize(page, width)
+        inner, outer = page.run("const x = document.documentElement; return [x.scrollWidth, x.clientWidth]")
         assert inner == outer <= width, "nothing sticks out"
     for scheme in ("light", "dark"):
-        emulate(browser, 1400, scheme)
-        assert contrast(browser) >= 4.5, scheme
-    emulate(browser, 1400, media="print")
-    assert run("return getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert browser.get_log("browser") == [], "nothing may appear on the console"
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith("data:")] == [address]
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.emulate("screen", scheme)
+        assert contrast(page) >= 4.5, scheme
+    page.emulate("print", "light")
+    assert page.style("nav", "display") == "none"
+    assert page.errors == [], "nothing may appear on the console"
+    assert [url for url in page.requests + page.asked_for() if not url.startswith("data:")] == [path.as_uri()]
+    page.resize(0)
