@@ -78,7 +78,7 @@ def test_a_table_for_spreadsheets_holds_no_formula(vhbench, folder):
         (["--query", "40"], "There is no row 40: the rows of"),
         (["--query=-1"], "There is no row -1"),
         (["--query", "class 1/vidoe 5.mp4"], "did you mean 'class 1/video 5.mp4'"),
-        (["--query", "nowhere.mp4"], "It is neither a file nor a name in"),
+        (["--query", "nowhere.mp4"], "'nowhere.mp4' is neither a file nor the name of a video in"),
         (["--query", "0", "-k", "0"], "-k takes a number of neighbours from 1 up, not 0"),
         (["--query", "0", "--videos", "."], "add --html FILE"),
         (["--query", "0", "--videos", "nowhere", "--html", "page.html"], "There is no folder nowhere"),
@@ -203,9 +203,9 @@ def test_the_faiss_index_answers_with_ids(vhbench, folder, bits, tmp_path):
     assert "had the ids of before and is removed" in result.err and not (folder / FAISS).exists()
 
 
-def test_index_makes_a_gallery_of_a_runs_database(vhbench, run_tiny, out, tmp_path):
-    run_tiny("fake")
-    (run,) = (path.parent for path in out.glob("tiny/fake/*/run.json"))
+def test_index_makes_a_gallery_of_a_runs_database_with_its_model(vhbench, run_tiny, tiny, out, tmp_path):
+    run_tiny("itq", "--keep-model")
+    (run,) = (path.parent for path in out.glob("tiny/itq/*/run.json"))
     result = vhbench("index", run)
     assert result.code == 2 and "Add -o DIR" in result.error
     assert vhbench("index", run, "-o", tmp_path / "codes").code == 0
@@ -214,6 +214,8 @@ def test_index_makes_a_gallery_of_a_runs_database(vhbench, run_tiny, out, tmp_pa
         assert np.array_equal(gallery.codes[:, 0], codes["tiny/database"][:, 0])
     assert (len(gallery), gallery.bits, gallery.about["split"]) == (40, 8, "tiny")
     assert vhbench("index", run, "-o", tmp_path / "codes").code == 0, "the same run's may be replaced"
+    found = package.search(tmp_path / "codes", tiny.with_name("tiny_train_feats.h5"), k=40)
+    assert len(found) == 40 * 40 and found["distance"][found["row"] == found["query"].factorize()[0]].eq(0).all()
     result = vhbench("index", run, "-o", tmp_path / "other", "--split", "tniy")
     assert result.code == 2 and "Unknown split 'tniy': did you mean 'tiny'" in result.error
     result = vhbench("index", tmp_path / "codes", "-o", tmp_path / "other")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from vhbench.errors import UsageError, unknown
+from vhbench.errors import LONGEST, UsageError
 from vhbench.search.gallery import Gallery
 
 NUMBER = re.compile(r"[+-]?\d{1,18}")
@@ -43,12 +44,19 @@ def find_row(gallery: Gallery, text: str) -> int:
         )
     rows = [*_rows_called(gallery.names, text.encode(errors="backslashreplace"))]
     if not rows:
-        names = [bytes(name).decode(errors="replace") for name in gallery.names[:COMPARED]]
-        raise unknown("video", text, names, f"It is neither a file nor a name in {gallery.folder}.")
+        raise _unknown(gallery, text)
     if len(rows) > 1:
         some = ", ".join(map(str, rows[:SHOWN])) + (", …" if len(rows) > SHOWN else "")
         raise UsageError(f"{len(rows)} videos of {gallery.folder} are called {text!r}: give the row, {some}.")
     return rows[0]
+
+
+def _unknown(gallery: Gallery, text: str) -> UsageError:
+    assert gallery.names is not None
+    names = [bytes(name).decode(errors="replace") for name in gallery.names[:COMPARED]]
+    near = difflib.get_close_matches(text[:LONGEST], names, n=3)
+    advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"names there are like {names[0]!r}."
+    return UsageError(f"{text[:LONGEST]!r} is neither a file nor the name of a video in {gallery.folder}: {advice}")
 
 
 def _rows_called(names: np.ndarray, name: bytes) -> Iterator[int]:
