@@ -43,12 +43,10 @@ def preview(protocol: ManifestProtocol, opening: Opening) -> str:
             sides.append([role])
         else:
             same.append(role)
-    columns = ["side", "videos", "classes", "videos a class", "groups"]
     lines = [_line(protocol, opening, side) for side in sides]
-    unknown = [place for place in range(len(columns)) if all(line[place] is None for line in lines)]
-    for row in (columns, *lines):
-        for place in reversed(unknown):
-            del row[place]
+    columns = ["side", "videos", "classes", "videos a class", "groups"]
+    known = [place for place in range(len(columns)) if any(line[place] is not None for line in lines)]
+    columns, lines = [columns[place] for place in known], [[line[place] for place in known] for line in lines]
     table = tabulate(lines, columns, tablefmt="plain", disable_numparse=True, missingval="")
     groups = opening.groups("query"), [opening.groups("train"), opening.groups("database")]
     apart = "" if protocol.queries_in_database else group_problem(*groups)

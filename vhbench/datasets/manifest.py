@@ -323,7 +323,7 @@ def _check_types(values: Mapping[str, Any], types: Mapping[str, Kinds], where: s
             raise DataError(f"`{key}` {where} of {path} is {_shown(value)}: it must be {words}.")
 
 
-def _require(values: dict[str, Any], keys: list[str], where: str, path: Path) -> None:
+def _require(values: Mapping[str, Any], keys: list[str], where: str, path: Path) -> None:
     for key in keys:
         if key not in values:
             what = f"table [{key}]" if key in (*ROLES, SPLIT) else f"`{key}`"

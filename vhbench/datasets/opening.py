@@ -153,8 +153,8 @@ class Opening:
 
     def same_videos(self, role: str, other: str) -> bool:
         """Say whether two roles have the same videos in the same order."""
-        rows = self.rows(role), self.rows(other)
-        same = rows[0] is rows[1] or (rows[0] is not None and rows[1] is not None and np.array_equal(*rows))
+        ours, theirs = self.rows(role), self.rows(other)
+        same = ours is theirs or (ours is not None and theirs is not None and np.array_equal(ours, theirs))
         return same and self.sets(role) == self.sets(other)
 
     def labels(self, role: str) -> np.ndarray:

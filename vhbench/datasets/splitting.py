@@ -58,7 +58,8 @@ class SplitRule:
             DataError: a value is impossible.
             UsageError: `by` is none of `BY`.
         """
-        rule = cls(**{name: tuple(value) if name == "groups" else value for name, value in values.items()}, path=path)
+        given: dict[str, Any] = {**values, "groups": tuple(values.get("groups", ())), "path": path}
+        rule = cls(**given)
         if not (type(rule.queries) is float and 0 < rule.queries < 1):
             raise DataError(
                 f"`queries` in table [split] of {path} is {_short(rule.queries)}: it is the share of the videos "
@@ -177,7 +178,7 @@ def key_of(seed: int, name: str) -> bytes:
 
 def _queries(parts: Sequence[np.ndarray], names: np.ndarray, rule: SplitRule) -> np.ndarray:
     """Return the queries among the rows of each part."""
-    orders = [sorted(rows.tolist(), key=lambda row: key_of(rule.seed, names[row])) for rows in parts]
+    orders = [sorted(rows.tolist(), key=lambda row: key_of(rule.seed, str(names[row]))) for rows in parts]
     if rule.folds:
         return np.array(_dealt(orders, rule), dtype=np.int64)
     counts = [min(max(int(rule.queries * len(order) + 0.5), 1), len(order) - 1) for order in orders]

@@ -105,10 +105,12 @@ def fold_of(record: Record) -> FoldOf | None:
     data = record.data.get("data")
     notes = data.get(next(iter(record.spec["splits"]), "")) if isinstance(data, dict) else None
     note = notes.get("fold") if isinstance(notes, dict) else None
-    values = [note.get(name) for name in ("of", "number", "count")] if isinstance(note, dict) else []
-    if [type(value) for value in values] != [str, int, int]:
+    if not isinstance(note, dict):
         return None
-    return FoldOf(*values)
+    name, number, count = (note.get(entry) for entry in ("of", "number", "count"))
+    if not (isinstance(name, str) and isinstance(number, int) and isinstance(count, int)):
+        return None
+    return FoldOf(name, number, count)
 
 
 def protocols_of(record: Record) -> set[str]:
