@@ -10,7 +10,7 @@ from vhbench.report.significance import with_statistics
 from vhbench.runs.groups import Choice, Group, in_database
 from vhbench.scoring import CONVENTIONS, Metric
 
-MOST_VALUES = 20_000_000  # values of queries that are resampled for all maps; of larger sets, for the page's map alone
+MOST_VALUES = 5_000_000  # values of queries that are resampled for all maps; of larger sets, for the page's map alone
 SHORTEST = 6  # significant digits of a p
 
 

@@ -177,10 +177,10 @@ function baseOf(rows, place) {
 
 function plotWidth(rows, columns) {
   const names = Math.max(60, ...rows.map((row) => textWidth(`${shortName(row)} † §`, 13))) + 56;
-  const number = textWidth(state.beside === "ci" ? "0.000! [0.000, 0.000]" : "0.000! ±0.000", 13) + 42;
+  const number = textWidth(state.beside === "ci" ? "0.000! [0.000, 0.000]" : "0.000! ±0.000", 13) + 34;
   const room = sectionWidth() - names - textWidth("seeds ↕", 13) - 24;
   const width = Math.min(260, Math.floor(room / columns - number));
-  return width >= 44 ? width : 0;
+  return width >= 56 ? width : 0;
 }
 
 const placeOn = (axis, width) => scale(axis, 4, width - 4);
@@ -222,7 +222,7 @@ function resultNotes(set, shown, columns) {
     state.metric.startsWith("precision@r") ? "a query with nothing within the radius counts as 0" : "",
     shown.some((series) => series.seeds.length > 1) ? "±: standard deviation over seeds" : "one seed each",
     tested
-      ? "bars: 95 % bootstrap intervals over queries, all on one scale"
+      ? "bars, where there is room: 95 % bootstrap intervals over queries, all on one scale"
       : "intervals and tests: for mAP only, of large query sets for the mAP of --metric only",
     tested ? testNote() : "",
     ...settingNotes(shown),
