@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def group_memory(group: Group, name: str) -> float | None:
     return None if any(value is None for value in values) else max(value for value in values if value is not None)
 
 
-def device_of(environment: dict[str, Any]) -> str:
+def device_of(environment: Mapping[str, Any]) -> str:
     """Return what a run ran on: the GPU, or the CPU with the number of threads."""
     if environment.get("gpu"):
         return str(environment["gpu"])

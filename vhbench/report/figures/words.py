@@ -146,7 +146,8 @@ def _legend(figure: Figure, series: Sequence[Series], note: str) -> Any:
             return legend
     columns, height = _columns(series, note, size[0] - 6)
     figure.set_size_inches(size[0] / POINTS, (size[1] + height) / POINTS)
-    return figure.legend(loc="outside lower center", **_options(series, note, size[0] - 6, max(1, columns)))
+    options = {**_options(series, note, size[0] - 6, max(1, columns)), "loc": "outside lower center"}
+    return figure.legend(**options)
 
 
 def legend_of_patches(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], note: str) -> None:
@@ -171,13 +172,10 @@ def legend_of_patches(figure: Figure, entries: Sequence[tuple[str, dict[str, Any
         for axis in figure.axes:
             box = axis.get_position()
             axis.set_position((box.x0, 1 - (1 - box.y0) / grown, box.width, box.height / grown))
-    options: dict[str, Any] = {
-        **_options([], note, width - 6, columns),
-        "handles": handles,
-        "labels": [name for name, _ in entries],
-    }
-    where = "lower center" if figure.get_layout_engine() is None else "outside lower center"
-    figure.legend(loc=where, **options)
+    options = _options([], note, width - 6, columns)
+    options |= {"handles": handles, "labels": [name for name, _ in entries]}
+    options["loc"] = "lower center" if figure.get_layout_engine() is None else "outside lower center"
+    figure.legend(**options)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 

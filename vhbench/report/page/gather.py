@@ -15,6 +15,7 @@ from vhbench.errors import StoreError, UsageError
 from vhbench.grid.survey import RunState, survey
 from vhbench.plugins.registry import Registry
 from vhbench.protocol import Protocol
+from vhbench.report.costs import device_of
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
 from vhbench.report.page.intervals import intervals
@@ -219,17 +220,9 @@ def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, A
             **_means([record["timing"] for record in data]),
             **{name: _largest(values.get(name) for values in memory) for name in ("peak_rss_mb", "peak_gpu_mb")},
             "learnt_numbers": _largest(record.get("learnt_numbers") for record in data),
-            "devices": sorted({_device(record["environment"]) for record in data}),
+            "devices": sorted({device_of(record["environment"]) for record in data}),
         },
     }
-
-
-def _device(environment: Mapping[str, Any]) -> str:
-    if environment.get("gpu"):
-        return str(environment["gpu"])
-    threads = environment.get("threads")
-    words = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
-    return f"{environment.get('cpu', 'unknown')}{words}"
 
 
 def _curves(group: Group, lacking: list[str]) -> dict[str, Any]:
