@@ -43,6 +43,7 @@ def panels(look: Look, groups: int, each: int, height: float = HEIGHT) -> tuple[
 
     lines = math.ceil(each / ACROSS[look.width])
     across = math.ceil(each / lines)
+    height *= 1.5 if across == 1 else 1
     figure = Figure(layout="constrained", figsize=(look.inches, height * lines * groups))
     figure.get_layout_engine().set(**PADS)  # type: ignore[union-attr]
     axes = figure.subplots(lines * groups, across, squeeze=False)

@@ -195,6 +195,8 @@ def distinct_styles(rows: Sequence[tuple[str, str]], bold: set[str]) -> dict[str
     A method's first row has the method's own look; rows that are not bold are grey.
     """
     found: dict[str, dict[str, Any]] = {}
+    own = [style(method) for method in dict.fromkeys(method for method, _ in rows)]
+    pairs = {(look["linestyle"], look["marker"]) for look in own}  # better not shared, where there are enough
     taken: set[tuple[Any, Any, Any]] = set()
     seen: dict[str, int] = {}
     for method, label in rows:
@@ -202,10 +204,13 @@ def distinct_styles(rows: Sequence[tuple[str, str]], bold: set[str]) -> dict[str
         listed = style(method)
         colors = _from(COLORS, listed["color"], number) if label in bold else [GREY]
         lines, markers = _from(DASHES, listed["linestyle"], number), _from(MARKERS, listed["marker"], number)
-        marks = [*zip(lines, itertools.cycle(markers)), *itertools.product(lines, markers)]
+        marks = [*zip(lines, markers, strict=False), *itertools.product(lines, markers)]
+        if number:
+            marks.sort(key=pairs.__contains__)  # stable
         free = ((color, *mark) for color in colors for mark in marks if (color, *mark) not in taken)
         color, line, marker = next(free, (colors[0], lines[0], markers[0]))
         taken.add((color, line, marker))
+        pairs.add((line, marker))
         found[label] = {"color": color, "linestyle": line, "marker": marker}
     return found
 

@@ -104,7 +104,7 @@ def _matrix(
         x, y = place[against], place[label]
         significant = p <= ALPHA
         fill = FILLED if significant else "none"
-        axis.add_patch(Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="#B0B0B0", linewidth=0.3))
+        axis.add_patch(Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="#B0B0B0", linewidth=0.3, clip_on=False))
         text = f"{100 * difference:.0f}" + (f"\n{p:.2g}" if with_p else "")
         color = "black" if significant else "#606060"
         axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=SMALL, color=color, linespacing=1.1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POINTS = 72  # an inch
 GAP = 1.2 * SMALL  # points between the middles of two names
-LEADER = 7  # points from the end of a line to its name
+LEADER = 4  # points from the side of a panel to a name
 WIDEST = 0.4  # of a panel: longer names go into the legend
 HANDLE, PAD, BETWEEN, LINE = 3.2, 0.5, 1.2, 1.35  # of a legend, in font sizes
 MOST_COLUMNS = 6
@@ -103,17 +103,24 @@ def _end_width(end: End) -> float:
 
 def _name(end: End) -> Any:
     color = end.series.style["color"]
+    arrow = {"arrowstyle": "-", "linewidth": 0.4, "color": color, "clip_on": False}
     return end.axis.annotate(
         end.series.name,
         (end.x, end.y),
-        (LEADER, 0),
+        (LEADER + _margin(end), 0),
         textcoords="offset points",
         va="center",
         fontsize=SMALL,
         color=color,
         annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": color, "shrinkA": 0, "shrinkB": 2, "clip_on": False},
+        arrowprops={**arrow, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)},  # from the middle of the name's left side
     )
+
+
+def _margin(end: End) -> float:
+    """Return how far the end of a line is from the side of its panel, in points."""
+    x, _ = end.axis.transData.transform((end.x, end.y))
+    return float(end.axis.get_window_extent().x1 - x) * POINTS / end.axis.figure.dpi
 
 
 def _settle(figure: Figure, ends: Sequence[End], named: Sequence[Any]) -> bool:
@@ -129,7 +136,7 @@ def _settle(figure: Figure, ends: Sequence[End], named: Sequence[Any]) -> bool:
         if places is None:
             return False
         for i, place, y in zip(own, places, at, strict=True):
-            named[i].set_position((LEADER, place - y))
+            named[i].set_position((LEADER + _margin(ends[i]), place - y))
     return True
 
 
