@@ -195,24 +195,29 @@ def distinct_styles(rows: Sequence[tuple[str, str]], bold: set[str]) -> dict[str
     A method's first row has the method's own look; rows that are not bold are grey.
     """
     found: dict[str, dict[str, Any]] = {}
-    own = [style(method) for method in dict.fromkeys(method for method, _ in rows)]
-    pairs = {(look["linestyle"], look["marker"]) for look in own}  # better not shared, where there are enough
+    listed = [style(method) for method in dict.fromkeys(method for method, _ in rows)]
+    shared = {(look["linestyle"], look["marker"]) for look in listed}  # better not used again, where there are enough
     taken: set[tuple[Any, Any, Any]] = set()
-    seen: dict[str, int] = {}
+    of_method: dict[str, list[tuple[Any, Any]]] = {}
     for method, label in rows:
-        number = seen[method] = seen.get(method, -1) + 1
-        listed = style(method)
-        colors = _from(COLORS, listed["color"], number) if label in bold else [GREY]
-        lines, markers = _from(DASHES, listed["linestyle"], number), _from(MARKERS, listed["marker"], number)
-        marks = [*zip(lines, markers, strict=False), *itertools.product(lines, markers)]
-        if number:
-            marks.sort(key=pairs.__contains__)  # stable
-        free = ((color, *mark) for color in colors for mark in marks if (color, *mark) not in taken)
-        color, line, marker = next(free, (colors[0], lines[0], markers[0]))
+        own, look = of_method.setdefault(method, []), style(method)
+        color = _from(COLORS, look["color"], len(own))[0] if label in bold else GREY
+        lines, markers = _from(DASHES, look["linestyle"], len(own)), _from(MARKERS, look["marker"], len(own))
+        pairs = list(itertools.product(lines, markers))
+        if own:
+            pairs.sort(key=functools.partial(_likeness, own=own, shared=shared))  # stable
+        line, marker = next((pair for pair in pairs if (color, *pair) not in taken), pairs[0])
+        own.append((line, marker))
         taken.add((color, line, marker))
-        pairs.add((line, marker))
+        shared.add((line, marker))
         found[label] = {"color": color, "linestyle": line, "marker": marker}
     return found
+
+
+def _likeness(pair: tuple[Any, Any], own: Sequence[tuple[Any, Any]], shared: set[tuple[Any, Any]]) -> tuple[int, bool]:
+    """Return how much a dash and marker are like those of the method's other rows, then like any others."""
+    alike = sum(pair[part] in {other[part] for other in own} for part in (0, 1))
+    return alike, pair in shared
 
 
 def _from(values: Sequence[Any], first: Any, number: int) -> list[Any]:
