@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import vhbench as package
+from vhbench.study.search import Question, Search
 from vhbench.testing.files import write_mat
 
 PLUGIN = Path(__file__).parent / "plugins" / "judged.py"
@@ -193,6 +194,17 @@ def test_trials_that_fail_are_said_and_the_others_chosen_among(tune, words, out)
 def test_it_says_what_to_install(tune, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert 'pip install "vhbench[tune]"' in tune().error
+
+
+def test_a_queue_that_has_not_done_its_trials_yet_leaves_the_study_open(tune, words, out, tiny, tmp_path):
+    question = Question("judged", str(tiny), tmp_path / "space.toml", bits=8, trials=7, held_out=0.2)
+    search = Search(question, {"out": out, "plugins": [PLUGIN], "device": "cpu"})
+    queued = []
+    tried = search.run(queued.extend)
+    assert [one.over for one in tried] == [False] * 5 and len(queued) == len(trials(out)) == 5
+    assert not (folder(out) / "chosen.toml").exists()
+    before = trials(out)
+    assert tune().code == 0 and trials(out)[:5] == before and len(losses(out)) == 7
 
 
 @pytest.mark.slow
