@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from vhbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from vhbench.api import compare as compare
-    from vhbench.api import encode as encode
-    from vhbench.api import export as export
-    from vhbench.api import extract as extract
-    from vhbench.api import report as report
-    from vhbench.api import reproduce as reproduce
-    from vhbench.api import rescore as rescore
-    from vhbench.api import run as run
-    from vhbench.api import search as search
-    from vhbench.api import tune as tune
+    from vhbench.api.results import compare as compare
+    from vhbench.api.results import export as export
+    from vhbench.api.results import report as report
+    from vhbench.api.results import rescore as rescore
+    from vhbench.api.runs import reproduce as reproduce
+    from vhbench.api.runs import run as run
+    from vhbench.api.runs import tune as tune
+    from vhbench.api.videos import encode as encode
+    from vhbench.api.videos import extract as extract
+    from vhbench.api.videos import search as search
     from vhbench.grid.fit import fit as fit
     from vhbench.method import Budget as Budget
     from vhbench.method import FitContext as FitContext
@@ -48,19 +48,19 @@ _HOME = {  # public name -> module, imported on first use so that `vhbench --hel
     "Scores": "vhbench.scoring",
     "Tags": "vhbench.method",
     "VideoSet": "vhbench.videos",
-    "compare": "vhbench.api",
-    "encode": "vhbench.api",
+    "compare": "vhbench.api.results",
+    "encode": "vhbench.api.videos",
     "evaluate": "vhbench.scoring",
-    "export": "vhbench.api",
+    "export": "vhbench.api.results",
     "fit": "vhbench.grid.fit",
     "load": "vhbench.search.loading",
-    "extract": "vhbench.api",
-    "report": "vhbench.api",
-    "reproduce": "vhbench.api",
-    "rescore": "vhbench.api",
-    "run": "vhbench.api",
-    "search": "vhbench.api",
-    "tune": "vhbench.api",
+    "extract": "vhbench.api.videos",
+    "report": "vhbench.api.results",
+    "reproduce": "vhbench.api.runs",
+    "rescore": "vhbench.api.results",
+    "run": "vhbench.api.runs",
+    "search": "vhbench.api.videos",
+    "tune": "vhbench.api.runs",
 }
 __all__ = sorted(_HOME)
 

@@ -1,4 +1,4 @@
-"""Tables, figures and the page, from recorded runs; called as a function, it is `vhbench.api.report`."""
+"""Tables, figures and the page, from recorded runs; called as a function, it is `vhbench.api.results.report`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 class _Callable(ModuleType):
     # Python binds `vhbench.report` to this package as soon as any module of it is imported
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from vhbench.api import report
+        from vhbench.api.results import report
 
         return report(*args, **kwargs)
 

@@ -1,0 +1,1 @@
+"""The commands as Python functions, each also an attribute of `vhbench`."""
