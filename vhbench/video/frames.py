@@ -29,9 +29,8 @@ T = TypeVar("T")
 
 # demuxers that read other files or addresses, as playlists do, or that take any text for a video are not among them
 FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,gif,asf,ogg,ivf,h264,hevc,obu,"
-    "mxf,nut,rm,dv,apng,webp,webp_anim,yuv4mpegpipe,wtv,mjpeg,mpjpeg,swf,smk,bink,r3d,vc1,avs,cavsvideo,dirac,h263,gxf,"
-    "amv,roq,4xm,film_cpk,flic,nsv,pva,thp,xmv,ea,idcin,vmd,psxstr,bfi,nuv,txd,vc1test,evc,vvc,av1,wsvqa,mtv,lvf,c93"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,gif,apng,asf,ogg,ivf,obu,h263,h264,hevc,vvc,"
+    "evc,vc1,dirac,mxf,gxf,nut,rm,dv,amv,mjpeg,mpjpeg,yuv4mpegpipe,wtv"
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 PIXELS = 1 << 27  # of a picture: 16384 x 8192
