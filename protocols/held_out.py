@@ -15,7 +15,7 @@ from vhbench.datasets.manifest import ROLES
 from vhbench.datasets.manifest_protocol import ManifestProtocol
 from vhbench.datasets.opening import Opening
 from vhbench.datasets.problems import equal_rows
-from vhbench.errors import DataError
+from vhbench.errors import DataError, UsageError
 from vhbench.protocol import Part, Protocol, Relevance, Source, Split
 from vhbench.protocols.unseen_classes import draw, subset
 
@@ -148,20 +148,29 @@ class _Pool:
 
 
 def _of_manifest(manifest: ManifestProtocol, data: Path | None, allow_counts: bool, *, labelled: bool) -> _Pool:
-    """Open the training videos of a manifest: no label file but theirs, and of the queries the features' digests."""
-    own = copy.copy(manifest)
-    table = manifest.tables["train"]
+    """Open the training videos of a manifest, and of the queries the features' digests.
+
+    No label file is opened but that of the training videos; it holds all labels where one set of videos is divided, and
+    then only theirs are used.
+    """
+    whole = Opening(manifest, data, allow_counts)
+    queries = whole.videos("query").row_digests
+    opening = whole if manifest.split else Opening(_training_alone(manifest, labelled), data, allow_counts)
+    videos = opening.videos("train")
+    labels = opening.labels("train") if labelled else None
+    names = opening.class_names if labelled else ()
+    part = opening.part(videos)
+    return _Pool(part, queries, labels, names, opening.synthetic, opening.notes(), (videos.features,))
+
+
+def _training_alone(manifest: ManifestProtocol, labelled: bool) -> ManifestProtocol:
+    """Return a manifest in which every role has the files of the training videos."""
+    own, table = copy.copy(manifest), manifest.tables["train"]
     if labelled:
         other = manifest.tables[manifest.labelled("train")]
         table = replace(table, labels=other.labels, label_key=other.label_key)
     own.tables = dict.fromkeys(ROLES, table)
-    opening = Opening(own, data, allow_counts)
-    features = opening.features("train")
-    labels = opening.labels("train") if labelled else None
-    queries = Opening(manifest, data, allow_counts).features("query").row_digests
-    part = opening.part(features)
-    names = opening.class_names if labelled else ()
-    return _Pool(part, queries, labels, names, opening.synthetic, opening.notes(), (features,))
+    return own
 
 
 def suffixed(base: str, judge: str, share: float, seed: int) -> str:
@@ -178,9 +187,15 @@ def resolve(name: str, find: Callable[[str], Protocol]) -> Protocol | None:
     """Return `X-tune-JUDGE-SHARE-SEED`; None for names of another form, or a share of 0.
 
     Raises:
-        UsageError: X does not exist.
+        UsageError: X does not exist, or is of several splits.
     """
     form = FORM.fullmatch(name)
     if form is None or not float(form["share"]):
         return None
-    return HeldOut(find(form["base"]), form["judge"], float(form["share"]), int(form["seed"]))
+    base = find(form["base"])
+    if base.folds:
+        raise UsageError(
+            f"{base.name} is of several splits, and what one trains on others ask for: tune on one of them, as on "
+            f"{base.folds[0].name}, and report that one."
+        )
+    return HeldOut(base, form["judge"], float(form["share"]), int(form["seed"]))

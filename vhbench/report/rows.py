@@ -72,10 +72,10 @@ class Row:
         published: the published number that this is; None for ours.
         beside: for a published number, the full name of our metric in whose column it stands.
         warnings: what to mistrust in one run or more (`vhbench.runs.warnings`).
-        tuned: how studies chose the hyper-parameters on held-out training videos (`vhbench.runs.tuned`).
         reference: what this number is where it is no method's: chance, cosine or attainable; else empty.
         folds: over how many splits of its protocol it is the mean; 0 where the protocol has one.
         folds_of: how many splits the protocol has; 0 for one.
+        tuned: how studies chose the hyper-parameters on held-out training videos (`vhbench.runs.tuned`).
     """
 
     protocol: str
@@ -98,10 +98,10 @@ class Row:
     published: PublishedRow | None = None
     beside: str = ""
     warnings: tuple[str, ...] = ()
-    tuned: tuple[str, ...] = ()
     reference: str = ""
     folds: int = 0
     folds_of: int = 0
+    tuned: tuple[str, ...] = ()
 
     @property
     def ours(self) -> bool:

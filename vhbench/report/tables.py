@@ -26,7 +26,7 @@ FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
     "protocol", "split", "method", "label", "bits", "seeds", "metric", "value", "sd", "ci_low", "ci_high",
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
-    "beside", "warnings", "tuned", "reference", "difference", "difference_low", "difference_high", "folds",
+    "beside", "warnings", "reference", "difference", "difference_low", "difference_high", "folds", "tuned",
 )  # fmt: skip
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 

@@ -71,7 +71,7 @@ class Question:
         for option, value in (("trials", self.trials), ("batch", self.batch)):
             if value is not None and value < 1:
                 raise UsageError(f"--{option} must be at least 1, not {value}.")
-        if not 1e-6 <= self.held_out < 1:
+        if not 1e-6 <= self.held_out <= 1 - 1e-6:  # six digits of it stand in a name
             raise UsageError(f"--held-out takes a share of the training videos between 0 and 1, not {self.held_out:g}.")
         if self.name and not NAME.fullmatch(self.name):
             raise UsageError(f"--name {self.name!r} names a folder: use only letters, digits, '.', '_' and '-'.")

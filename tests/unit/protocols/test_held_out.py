@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vhbench.datasets.problems import load_checked
+from vhbench.datasets.manifest_protocol import load_manifest
+from vhbench.datasets.problems import equal_rows, load_checked
 from vhbench.errors import DataError, UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.testing.fakes import make_protocol
@@ -109,6 +110,38 @@ def test_labels_of_the_training_videos_are_needed_for_retrieval_alone(own):
     assert len(load(own, "loss")[1].query.videos) == 8
     with pytest.raises(DataError, match="own has no labels for its training videos"):
         load(own)
+
+
+@pytest.fixture
+def divided(tmp_path):
+    """Write a manifest of one set of 40 videos, 8 of which are queries, or that are several folds."""
+    videos = np.random.default_rng(0).standard_normal((40, 4, 6)).astype(np.float32)
+    write_hdf5(tmp_path / "all.h5", videos)
+    write_mat(tmp_path / "all.mat", LABELS)
+
+    def write(**rule):
+        table = {"features": ["all.h5"], "labels": ["all.mat"], **rule}
+        return write_manifest(tmp_path / "divided.toml", name="divided", split=table)
+
+    return write
+
+
+@pytest.mark.parametrize("judge", ["loss", "retrieval"])
+def test_of_one_set_that_is_divided_the_queries_take_no_part(divided, judge):
+    manifest = divided(queries=0.2)
+    [whole] = load_manifest(manifest).load(None)
+    split = load(manifest, judge)[1]
+    digests = np.concatenate([split.query.row_digests, split.train.row_digests])
+    assert len(digests) == len(whole.train.videos) == 32 and not equal_rows(digests, whole.query.row_digests).any()
+    assert equal_rows(digests, whole.train.row_digests).all()
+
+
+def test_of_several_splits_one_is_named(divided):
+    manifest = divided(folds=4)
+    with pytest.raises(UsageError, match=r"divided is of several splits, .* tune on one of them, as on divided-fold1"):
+        load(manifest)
+    protocol, split = load(f"{manifest}-fold2")
+    assert protocol.name == "divided-fold2-tune-retrieval-0.2-0" and len(split.train.videos) == 24
 
 
 def test_a_protocol_that_searches_another_data_set_counts_as_the_one_that_it_trains_on():
