@@ -75,7 +75,7 @@ def test_tables_mark_the_rows_and_say_why(vhbench, run, spoilt, out):
         assert f"§ {LEAK}" in lines and f"§ {LACKING}" in lines
         assert any(line.startswith(footer) for line in lines)
     assert "| itq§ " in vhbench("compare", "--out", out, "--format", "md").out
-    assert r"itq$^{\S}$ & 2" in vhbench("compare", "--out", out, "--format", "latex").out
+    assert r"ITQ$^{\S}$ & 2" in vhbench("compare", "--out", out, "--format", "latex").out
     row, *references = json.loads(vhbench("compare", "--out", out, "--format", "json").out)
     assert all(reference["problems"] == [] for reference in references)
     assert row["problems"] == [LEAK, LACKING] and (row["queries"], row["asked"]) == (11, 12)

@@ -27,6 +27,7 @@ def run(
     *,
     seeds: OneOrMoreNumbers = 0,
     params: Mapping[str, Mapping[str, Any]] | None = None,
+    tuned: OneOrMoreNames = (),
     preset: str = "auto",
     budget: str | None = None,
     epochs: int | None = None,
@@ -53,6 +54,7 @@ def run(
         bits: one code length or several.
         seeds: one seed or several.
         params: method -> hyper-parameter -> value, or a list of values, every combination of which is run.
+        tuned: folders of studies by `vhbench.tune`, whose chosen settings are taken; `params` go over them.
         preset: published settings to start from: "auto", "none" or a data set's name.
         budget: "paper", "quick" or "smoke"; None takes the protocol's own.
         epochs: overrides the budget's epochs.
@@ -79,13 +81,16 @@ def run(
         DataError: a protocol's data are missing or faulty.
         StoreError: results cannot be written.
     """
+    from vhbench.grid.files import tuned_in
     from vhbench.grid.settings import Observer
 
+    chosen = [tuned_in(user_path(folder)) for folder in texts(tuned)]
     written = {name: {key: values_of(item) for key, item in values.items()} for name, values in (params or {}).items()}
     names = {"methods": texts(method), "protocols": texts(protocol)}
     numbers = {"bits": whole_numbers(bits), "seeds": whole_numbers(seeds)}
     asked = request({
-        **launcher_options, **names, **numbers, "params": written, "preset": preset, "budget": budget, "epochs": epochs,
+        **launcher_options, **names, **numbers, "params": written, "tuned": chosen,
+        "preset": preset, "budget": budget, "epochs": epochs,
         "eval_at": whole_numbers(eval_at), "keep_model": keep_model, "precision": precision, "normalize": normalize,
         "allow_counts": allow_counts,
         "data": data_folder(data), "out": user_path(out), "device": device, "deterministic": deterministic,

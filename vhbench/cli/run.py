@@ -90,18 +90,18 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @click.option("--protocol", "protocols", type=options.NAMES, required=True, help="Protocols, or paths of manifests.")
 @click.option("--bits", type=options.NUMBERS, required=True, help="Code lengths, e.g. 16,32,64,128.")
 @click.option("--set", "sets", multiple=True, help=SET_HELP)
-@click.option("--tuned", "folders", multiple=True, type=options.PATH, help=TUNED_HELP)
+@click.option("--tuned", multiple=True, type=options.PATH, help=TUNED_HELP)
 @grid_options
 @click.option("--checkpoint-every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints.")
 @click.option("--dry-run", is_flag=True, help="Print the grid with each run's state and do nothing.")
-def command(config: GridFile | None, sets: Sequence[str], folders: Sequence[Path], dry_run: bool, **given: Any) -> int:
+def command(config: GridFile | None, sets: Sequence[str], tuned: Sequence[Path], dry_run: bool, **given: Any) -> int:
     """Train, encode, score and record every combination of methods, protocols, code lengths and seeds.
 
     Finished runs are never done again unless --rerun asks for it; an interrupted run continues where it was.
     """
     if config:
         _check_hints(config)
-    chosen = {"params": _params(config, given["methods"], sets), "tuned": _tuned(config, given["methods"], folders)}
+    chosen = {"params": _params(config, given["methods"], sets), "tuned": _tuned(config, given["methods"], tuned)}
     asked = request({**given, **chosen, "dry_run": dry_run})
     if config and config.run:
         _check_record(config, asked)

@@ -205,11 +205,11 @@ def _changed(
                 f"A setting of {tuned.method} was tuned, which this grid does not run: add it to --method."
             )
         changed[tuned.method] |= spread({tuned.method: tuned.texts}, registry)[tuned.method]
-    for method, values in spread(grid.params, registry).items():
+    for method, values in grid.params.items():
         entry = registry.method(method)
         if entry not in entries.values():
             raise UsageError(f"--set names {method}, which this grid does not run: add it to --method.")
-        changed[entry.name] |= values
+        changed[entry.name] |= spread({method: values}, registry)[method]
     presets = {"auto", "none"}.union(*(entry.presets for entry in entries.values()))
     if grid.preset not in presets:
         raise unknown("preset", grid.preset, presets, "`vhbench describe METHOD` shows a method's.")

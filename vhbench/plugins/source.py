@@ -86,7 +86,7 @@ def fingerprint(path: Path) -> str:
     files, so that a module may be moved or renamed; nor do presets, because a record holds what they gave. For a file
     inside a package other than vhbench, every `.py` file of that package counts.
     """
-    if _is_builtin(path):
+    if _is_ours(path):
         files = _closure(path)
     elif (path.parent / "__init__.py").is_file():
         package = path.parent
@@ -99,7 +99,7 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=256)  # methods share most of their files
+@functools.lru_cache(maxsize=4096)  # methods share most of their files
 def _code(source: bytes) -> bytes:
     """Return what a Python file computes: without docstrings, comments, imports, presets and blank lines.
 
@@ -172,10 +172,12 @@ def _parameters(node: ast.ClassDef) -> dict[str, Parameter]:
     return {}
 
 
-def _is_builtin(path: Path) -> bool:
+def _is_ours(path: Path) -> bool:
+    """Say whether a file belongs to vhbench: a built-in method, or one that the contract kit is tested with."""
     import vhbench.methods
 
-    return any(path.parent == Path(folder) for folder in vhbench.methods.__path__)
+    folders = [Path(__file__).parents[1], *map(Path, vhbench.methods.__path__)]
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _closure(path: Path) -> set[Path]:
