@@ -17,7 +17,7 @@ CODE = (
     "print(json.dumps({entry.name: entry.fingerprint for entry in Registry().methods()}))"
 )
 UVVH = {"uvh", "uvvh", "uvvh-1", "uvvh-nopro", "uvvh-q", "bl3"}  # BL3 has its encoder from UVVH's file
-SHALLOW = {"agh", "itq", "lsh", "mfh", "pcah", "sh"}
+SHALLOW = {"agh", "imh", "itq", "lsh", "mfh", "pca-rr", "pcah", "sh", "sph"}
 
 
 @pytest.fixture(scope="module")
