@@ -252,7 +252,7 @@ def _thinned(count: int, wanted: int) -> np.ndarray:
 def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
     """Return the loss and its terms at some epochs, the first and the last of each stage among them; {} without epochs.
 
-    A log does not name stages: one begins where the loss is made of other terms than before.
+    A log does not name stages; see `_begins`.
     """
     try:
         lines = read_log(record.folder, record.digests.get(TRAIN_LOG))
@@ -261,7 +261,7 @@ def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
         return {}
     if not lines:
         return {}
-    begins = [n for n in range(1, len(lines)) if lines[n].keys() != lines[n - 1].keys()]
+    begins = _begins(lines)
     thinned = {round(x) for x in np.linspace(0, len(lines) - 1, min(EPOCHS, len(lines)))}
     kept = [lines[n] for n in sorted(thinned.union(*({n - 1, n} for n in begins)))]
     terms = list(dict.fromkeys(name for line in kept for name in line if name not in ("epoch", "seconds")))[:TERMS]
@@ -270,6 +270,21 @@ def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
         "stages": [lines[n]["epoch"] for n in begins],
         "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
     }
+
+
+def _begins(lines: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return where a further stage of the training begins: where the loss is made of other terms than in this stage.
+
+    Passes may alternate between two losses, as WSCH's do: they are one stage, which the first of them begins.
+    """
+    begins: list[int] = []
+    known = {frozenset(lines[0])}
+    for n, terms in enumerate(map(frozenset, lines)):
+        if terms not in known and n - 1 not in begins:
+            begins.append(n)
+            known = set()
+        known.add(terms)
+    return begins
 
 
 def _run(record: Record, state: str, environments: list[Any], beside: Path) -> dict[str, Any]:

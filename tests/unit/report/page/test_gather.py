@@ -18,7 +18,7 @@ from vhbench.errors import UsageError
 from vhbench.plugins.registry import Registry
 from vhbench.report.page import queries
 from vhbench.report.page.build import render_page, write_page
-from vhbench.report.page.gather import gather
+from vhbench.report.page.gather import _begins, gather
 from vhbench.runs.groups import Choice
 from vhbench.runs.record import read_record, write_record
 from vhbench.runs.spec import RunSpec
@@ -319,6 +319,19 @@ def test_links_lead_from_the_page_to_the_records(out, tmp_path):
     (run,) = data["runs"]
     linked = (tmp_path / "pages" / run["link"]).resolve()
     assert read_record(linked).data["id"] == run["id"] and linked.parent == folder.resolve()
+
+
+@pytest.mark.parametrize(
+    ("terms", "begins"),
+    [
+        (["r", "r"], []),
+        (["r", "r", "k", "k"], [2]),
+        (["r", "rc", "rd", "rc", "rd"], [1]),
+        (["a", "b", "b", "c"], [1, 3]),
+    ],
+)
+def test_passes_that_alternate_are_one_stage(terms, begins):
+    assert _begins([{"epoch": n, **dict.fromkeys(names, 1.0)} for n, names in enumerate(terms)]) == begins
 
 
 @pytest.mark.slow
