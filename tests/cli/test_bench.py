@@ -78,7 +78,7 @@ def test_what_a_part_refuses_makes_bench_fail(vhbench):
 def test_extraction_shows_ours_beside_a_loop_over_opencv(vhbench_process, has_opencv):
     pytest.importorskip("cv2")
     hide = "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: n != 'cv2' and f(n, *a) or None; "
-    run = "import runpy; runpy.run_module('vhbench.benchmarks.extraction', None, '__main__')"
+    run = "import runpy; runpy.run_module('vhbench.benchmarks.extract', None, '__main__')"
     code = run if has_opencv else hide + run
     result = vhbench_process("--quick", "--count", "1", python=("-c", code))
     assert result.code == 0, result.err

@@ -1,6 +1,6 @@
 """Frame features of videos: vhbench extract beside an eager torch loop over frames that OpenCV decoded by seeking.
 
-    python -m vhbench.benchmarks.extraction [--videos DIR] [--count 12] [--repeat 2] [--quick]
+    python -m vhbench.benchmarks.extract [--videos DIR] [--count 12] [--repeat 2] [--quick]
 
 Without --videos it makes some: H.264, 320 x 240, 10 s, a whole picture every 2 s (as public data sets have them). Both
 compute 25 frames a video with EfficientNet-Lite0, with as many processes or threads as --threads says:
