@@ -114,7 +114,7 @@ def main() -> None:
         return
     machine.start(args, "av", "onnxruntime", "torch", "opencv-python-headless")
     if find_spec("cv2") is None:
-        print("Without the loop: it needs OpenCV, pip install opencv-python-headless.")
+        print('Without the loop: it needs OpenCV, pip install "vhbench[bench]".')
     with tempfile.TemporaryDirectory() as folder:
         if args.videos is None:
             make_videos(Path(folder), args.count)

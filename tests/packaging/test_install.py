@@ -3,13 +3,17 @@
 Everything is built from a copy of the checkout, so that neither it nor the environment of the tests is touched.
 """
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -130,3 +134,34 @@ def test_a_wheel_says_what_it_needs_and_offers_the_command(wheel):
     needed = [line for line in texts["METADATA"].splitlines() if line.startswith("Requires-Dist: ")]
     for name in ("torch", "numpy", "scipy", "scikit-learn", "pandas", "h5py", "numba", "click", "rich", "tabulate"):
         assert any(line.startswith(f"Requires-Dist: {name}") and "extra" not in line for line in needed), name
+
+
+def test_every_import_is_declared_in_pyproject():
+    """A module that only the developer's environment has is a failure for everybody else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {line_name(line) for line in lines}
+    # numba brings llvmlite, and so on: what a declared package says that it needs is there too
+    declared |= {line_name(line) for name in declared for line in requires(name) or () if "extra ==" not in line}
+    own = {path.stem for path in (ROOT / "tests").rglob("*")} | {*HOMES}
+    providers = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for home in (*HOMES, "tests")
+        for path in (ROOT / home).rglob("*.py")
+        for name in imports(path) - own - sys.stdlib_module_names
+        if not declared & {line_name(provider) for provider in providers.get(name, ())}
+    }
+    assert not undeclared
+
+
+def line_name(requirement):
+    return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
+
+
+def imports(path):
+    """The names of the top packages that a file imports, at its head or in a function."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    return {module.split(".")[0] for module in modules}
