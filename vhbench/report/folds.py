@@ -13,39 +13,64 @@ from vhbench.runs.groups import Choice, FoldOf, Group, fold_of
 log = logging.getLogger(__name__)
 
 
+def folds_to_average(alike: Iterable[Group], choice: Choice) -> tuple[dict[str, FoldOf], list[str]]:
+    """Return which protocols are splits whose mean is shown, and which means cannot be had.
+
+    A split that was asked for by name counts in a mean only where the protocol of all splits was asked for too.
+
+    Args:
+        alike: runs.
+        choice: what was asked for.
+
+    Returns:
+        Protocol -> split of; and a sentence for each protocol whose splits were run on several data, or whose name has
+        runs of its own too.
+    """
+    alike = list(alike)
+    folds = {group.protocol: fold for group in alike if (fold := fold_of(group.records[0]))}
+    folds = {p: fold for p, fold in folds.items() if not choice.protocols or fold.name in choice.protocols}
+    names = {fold.name for fold in folds.values()}
+    mixed = {fold.name for protocol, fold in folds.items() if protocol.endswith(")")}
+    both = {name for group in alike if (name := group.spec["protocol"]) in names}
+    reasons = {
+        **dict.fromkeys(both, "its name has runs of one split too"),
+        **dict.fromkeys(mixed, "some were run on several data"),
+    }
+    lacking = [f"{name} is not averaged over its splits: {reasons[name]}" for name in sorted(reasons)]
+    return {protocol: fold for protocol, fold in folds.items() if fold.name not in reasons}, lacking
+
+
 def averaged(rows: Sequence[Row], alike: Iterable[Group], choice: Choice) -> list[Row]:
-    """Put the mean over the splits of a protocol in the place of their rows, unless a split was asked for by name.
+    """Put the mean over the splits of a protocol in the place of their rows, before those that were asked for by name.
 
     The mean weighs every split alike; its sd is that over the splits (n - 1). Intervals and tests are those of a split
-    and have no mean. Splits that were run on several data are left as they are, and a warning says so.
+    and have no mean. Splits that cannot be averaged are left as they are, and a warning says so.
 
     Args:
         rows: sorted as `report.rows.rows` returns them, references among them.
         alike: the runs that they came from.
         choice: what was asked for.
     """
-    folds = {group.protocol: fold for group in alike if (fold := fold_of(group.records[0]))}
-    mixed = {fold.name for protocol, fold in folds.items() if protocol.endswith(")")}
-    for name in sorted(mixed):
-        log.warning("%s is not averaged over its splits: some were run on several data", name)
-    shown = {p: f for p, f in folds.items() if f.name not in mixed and p not in choice.protocols}
+    folds, lacking = folds_to_average(alike, choice)
+    for text in lacking:
+        log.warning("%s", text)
     if untold := sorted(
-        {shown[row.protocol].name for row in rows if row.protocol in shown and (row.ours and (row.tests or row.ci))}
+        {folds[row.protocol].name for row in rows if row.protocol in folds and (row.ours and (row.tests or row.ci))}
     ):
         log.warning("intervals and tests are of one split each, as --protocol %s-fold1 shows them", untold[0])
     parts: dict[tuple[str, str, int, str], list[Row]] = {}
     for row in rows:
-        if row.protocol in shown:
-            parts.setdefault((shown[row.protocol].name, row.label, row.bits, row.metric), []).append(row)
+        if row.protocol in folds:
+            parts.setdefault((folds[row.protocol].name, row.label, row.bits, row.metric), []).append(row)
     found: list[Row] = []
     done = set()
     for row in rows:
-        fold = shown.get(row.protocol)
-        if fold is None:
-            found.append(row)
-        elif fold.name not in done:
+        fold = folds.get(row.protocol)
+        if fold and fold.name not in done:
             done.add(fold.name)
             found += [_mean(part, fold) for (name, *_), part in parts.items() if name == fold.name]
+        if not fold or row.protocol in choice.protocols:
+            found.append(row)
     return found
 
 
@@ -84,6 +109,7 @@ def _mean(part: Sequence[Row], fold: FoldOf) -> Row:
         differs="",
         ci=None,
         tests=(),
+        tuned=tuple(dict.fromkeys(text for row in part for text in row.tuned)),
         folds=len(part),
         folds_of=fold.count,
     )

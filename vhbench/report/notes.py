@@ -52,11 +52,16 @@ def line_notes(rows: Sequence[Row]) -> list[str]:
         notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
     notes += [f"{PROBLEM} {plain(text)}" for text in unique(text for row in ours for text in row.problems)]
     tuned = unique(text for row in ours for text in row.tuned)
-    notes += [f"{TUNED} tuned on held-out training videos: {plain(text)}" for text in tuned]
+    notes += [f"{TUNED} {tuned_in_words(text)}" for text in tuned]
     if ours[0].differs:
         notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
     notes += [*_mistrust_notes(ours), *_reference_notes(rows)]
     return [*notes, *_published_notes([row for row in rows if row.published], ours[0].synthetic)]
+
+
+def tuned_in_words(how: str) -> str:
+    """Say that a setting was tuned; `how` as in `Row.tuned`."""
+    return f"tuned on held-out training videos: {plain(how)}"
 
 
 def _mistrust_notes(rows: Sequence[Row]) -> list[str]:

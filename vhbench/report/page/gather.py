@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,11 @@ from vhbench.protocol import Protocol
 from vhbench.report.costs import device_of
 from vhbench.report.curves import pr_curves
 from vhbench.report.figures import style
+from vhbench.report.folds import folds_to_average
+from vhbench.report.notes import tuned_in_words
+from vhbench.report.page.folds import ByConvention, with_means
 from vhbench.report.page.intervals import intervals
+from vhbench.report.page.numbers import largest, means, nearest, short
 from vhbench.report.page.queries import Labels, query_views
 from vhbench.report.references import references_of
 from vhbench.report.rows import data_problems, rows
@@ -27,6 +31,7 @@ from vhbench.runs.record import RECORD, TRAIN_LOG, Record
 from vhbench.runs.references import KeptReferences, read_references
 from vhbench.runs.store import Store
 from vhbench.runs.train_log import read_log
+from vhbench.runs.tuned import words
 from vhbench.runs.warnings import faults_of_audit
 from vhbench.scoring import CONVENTIONS, Metric, recorded_metrics
 from vhbench.scoring.names import REFERENCES
@@ -35,7 +40,6 @@ from vhbench.version import __version__
 CURVE_POINTS = 48  # of a curve by rank
 EPOCHS = 60  # of a training curve
 TERMS = 6  # of a loss, with the loss itself
-DIGITS = 5
 
 
 def gather(
@@ -74,14 +78,20 @@ def gather(
     numbers = {record.folder: number for number, record in enumerate(shown)}
     labels = Labels(registry, given, data)
     environments: list[Any] = []
+    folds, unlike = folds_to_average(alike, choice)
+    lacking += [f"{text}." for text in unlike]
+    names = dict.fromkeys(folds[group.protocol].name if group.protocol in folds else group.protocol for group in alike)
+    every = [_group(group, [numbers[record.folder] for record in group.records], lacking) for group in alike]
+    recorded = [_rows(group) for group in alike]
+    sets = _sets(alike, recorded, k, labels, lacking, kept)
     return {
-        "title": f"vhbench report: {', '.join(dict.fromkeys(group.protocol for group in alike)) or store.root.name}",
+        "title": f"vhbench report: {', '.join(names) or store.root.name}",
         "version": __version__,
         "convention": choice.convention,
         "conventions": {name: vars(convention) for name, convention in CONVENTIONS.items()},
         "styles": {name: _style(name) for name in dict.fromkeys(group.spec["method"] for group in alike)},
-        "groups": [_group(group, [numbers[record.folder] for record in group.records], lacking) for group in alike],
-        "sets": _sets(alike, k, labels, lacking, kept),
+        "groups": every,
+        "sets": with_means(sets, every, alike, recorded, folds, kept, k),
         "runs": [_run(record, state_of[record.folder], environments, beside) for record in shown],
         "environments": environments,
         "unfinished": _without_record(states, choice),
@@ -113,7 +123,12 @@ def _order(record: Record) -> tuple[Any, ...]:
 
 
 def _sets(
-    alike: Sequence[Group], k: int, labels: Labels, lacking: list[str], kept: Sequence[KeptReferences]
+    alike: Sequence[Group],
+    recorded: Sequence[ByConvention],
+    k: int,
+    labels: Labels,
+    lacking: list[str],
+    kept: Sequence[KeptReferences],
 ) -> list[dict[str, Any]]:
     """Return what is on each protocol and split: numbers that may stand in one table."""
     found: dict[tuple[str, str], list[int]] = {}
@@ -125,10 +140,10 @@ def _sets(
         first = alike[members[0]]
         chosen = [alike[number] for number in members]
         names: dict[str, dict[str, str]] = {convention: {} for convention in CONVENTIONS}
-        series = [{"group": number, **_series(alike[number], split, names)} for number in members]
+        series = [{"group": n, **_series(alike[n], recorded[n], split, names)} for n in members]
         main = split == next(iter(first.spec["splits"]))
         ks = sorted({shown.k for shown in map(Metric.parse, names["literature"]) if shown.kind == "map" and shown.k})
-        views = query_views(chosen, split, main, min(ks, key=lambda x: (abs(x - k), x)), labels, lacking) if ks else {}
+        views = query_views(chosen, split, main, nearest(ks, k), labels, lacking) if ks else {}
         for entry, own in zip(series, views.pop("series", ()), strict=False):
             entry |= own
         tested = intervals(chosen, split, ks, int(views["metric"].partition("@")[2])) if ks else {}
@@ -183,24 +198,41 @@ def _short_names(group: Group, convention: str) -> list[str]:
     return [name for name, metric in candidates if all(str(metric) in record.scores for record in group.records)]
 
 
-def _series(group: Group, split: str, names: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Return a group's numbers on a split, and put the full names of its metrics into `names`."""
-    scores: dict[str, dict[str, Any]] = {}
-    warnings: tuple[str, ...] = ()
+def _rows(group: Group) -> ByConvention:
+    """Return a group's rows of all its splits: convention -> short name of the metric -> a row a split."""
+    found: ByConvention = {}
+    inside = {in_database(group.records[0], split) for split in group.spec["splits"]}
     for convention in CONVENTIONS:
-        scores[convention] = {}
         wanted = _short_names(group, convention)
-        by_name = {str(Metric.parse(n, convention, in_database(group.records[0], split))): n for n in wanted}
+        by_name = {str(Metric.parse(name, convention, own)): name for name in wanted for own in inside}
+        found[convention] = {short: [] for short in by_name.values()}
         for row in rows(group.records, Choice(metrics=wanted, convention=convention)) if wanted else ():
-            if row.split == split:
-                short, warnings = by_name[row.metric], row.warnings
-                names[convention][short] = row.metric
-                scores[convention][short] = [row.value, row.sd, row.queries]
+            found[convention][by_name[row.metric]].append(replace(row, protocol=group.protocol, label=group.label))
+    return found
+
+
+def _series(group: Group, recorded: ByConvention, split: str, names: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Return a group's numbers on a split, and put the full names of its metrics into `names`."""
+    scores: dict[str, dict[str, Any]] = {convention: {} for convention in CONVENTIONS}
+    warnings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    for convention, by_name in recorded.items():
+        for name, row in ((name, row) for name, several in by_name.items() for row in several if row.split == split):
+            warnings, tuned = row.warnings, row.tuned
+            names[convention][name] = row.metric
+            scores[convention][name] = [row.value, row.sd, row.queries]
     audits = [record.data["audit"][split] for record in group.records if split in record.data.get("audit", {})]
     bad: dict[str, str] = {}
     for audit in audits:
         bad = {**faults_of_audit(audit), **bad}
-    return {"scores": scores, "audit": _means(audits), "bad": bad, "warnings": list(warnings), "ci": {}}
+    return {
+        "scores": scores,
+        "audit": means(audits),
+        "bad": bad,
+        "warnings": list(warnings),
+        "tuned": [tuned_in_words(text) for text in tuned],
+        "ci": {},
+    }
 
 
 def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, Any]:
@@ -217,9 +249,9 @@ def _group(group: Group, runs: Sequence[int], lacking: list[str]) -> dict[str, A
         "curves": _curves(group, lacking),
         "training": [_training(record, lacking) for record in group.records],
         "cost": {
-            **_means([record["timing"] for record in data]),
-            **{name: _largest(values.get(name) for values in memory) for name in ("peak_rss_mb", "peak_gpu_mb")},
-            "learnt_numbers": _largest(record.get("learnt_numbers") for record in data),
+            **means([record["timing"] for record in data]),
+            **{name: largest(values.get(name) for values in memory) for name in ("peak_rss_mb", "peak_gpu_mb")},
+            "learnt_numbers": largest(record.get("learnt_numbers") for record in data),
             "devices": sorted({device_of(record["environment"]) for record in data}),
         },
     }
@@ -233,7 +265,7 @@ def _curves(group: Group, lacking: list[str]) -> dict[str, Any]:
             frame = pr_curves(group.records, Choice(convention=convention))
             for (split, by, own), part in frame.groupby(["split", "by", "self"], sort=False):
                 kept = part.iloc[_thinned(len(part), CURVE_POINTS)] if by == "rank" else part
-                columns = {name: [_short(x, 4) for x in kept[name]] for name in ("recall", "precision")}
+                columns = {name: [short(x, 4) for x in kept[name]] for name in ("recall", "precision")}
                 found.setdefault(str(split), {}).setdefault(by, {})[own] = {"at": kept["at"].tolist(), **columns}
     except StoreError as error:
         lacking.append(f"No precision-recall curves of {group.label}, {group.spec['bits']} bits: {error}")
@@ -268,7 +300,7 @@ def _training(record: Record, lacking: list[str]) -> dict[str, Any]:
     return {
         "epoch": [line["epoch"] for line in kept],
         "stages": [lines[n]["epoch"] for n in begins],
-        "terms": {name: [_short(line.get(name)) for line in kept] for name in terms},
+        "terms": {name: [short(line.get(name)) for line in kept] for name in terms},
     }
 
 
@@ -302,6 +334,7 @@ def _run(record: Record, state: str, environments: list[Any], beside: Path) -> d
         "budget": data.get("budget"),
         "epochs": spec["budget"].get("epochs"),
         "changed": data.get("changed", {}),
+        "tuned": tuned_in_words(how) if (how := words(data)) else "",
         "origin": data["method"].get("origin"),
         "fingerprint": data["method"].get("fingerprint"),
         "version": data.get("vhbench"),
@@ -331,21 +364,3 @@ def _without_record(states: Iterable[RunState], choice: Choice) -> list[dict[str
 def _style(method: str) -> dict[str, str]:
     found: dict[str, str] = style(method)
     return found
-
-
-def _means(values: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Return the mean of each number over runs."""
-    names = dict.fromkeys(name for value in values for name in value)
-    columns = {name: [value[name] for value in values if value.get(name) is not None] for name in names}
-    return {name: _short(statistics.fmean(column)) if column else None for name, column in columns.items()}
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _short(value: float | None, digits: int = DIGITS) -> float | None:
-    """Round to a number of digits behind the point, or of significant ones above 1; None for what is no number."""
-    if value is None or not np.isfinite(value):
-        return None
-    return float(f"{value:.{digits}g}") if abs(value) >= 1 else round(float(value), digits)

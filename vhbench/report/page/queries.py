@@ -14,13 +14,14 @@ import numpy as np
 from vhbench.datasets.choices import kept_frames
 from vhbench.errors import StoreError, VhbenchError
 from vhbench.plugins.registry import Registry
-from vhbench.protocol import Protocol, Relevance, Split
+from vhbench.protocol import Part, Protocol, Relevance, Split
 from vhbench.runs.groups import Group, in_database
 from vhbench.runs.record import PER_QUERY, Record
 from vhbench.runs.stored_codes import check_counts, check_data, read_codes
 from vhbench.runs.stored_scores import read_per_query
 from vhbench.scoring import Metric
 from vhbench.scoring.names import CONVENTIONS
+from vhbench.system.text import plain
 
 SAMPLE = 2000  # queries whose AP is on the page
 STEPS = 65534  # an AP is kept as a whole number of this part of 1; one more stands for undefined
@@ -91,7 +92,7 @@ def query_views(
         `metric`, `total`, `rows` (of the queries whose AP is kept, in rising order), `series` (for each group: `ap`,
         convention -> base64 of little-endian uint16 in units of 1 / STEPS; `classes`, convention -> mean AP of each
         class; `top`, the results of each example), and with labels `class_names`, `class_queries`, `classes` (of each
-        kept query) and `examples`.
+        kept query), `query_names` (of these; empty where not known) and `examples`.
     """
     total = members[0].records[0].data["queries"][split]["total"]
     aps = [_ap(group, split, main, k, total, lacking) for group in members]
@@ -125,6 +126,7 @@ def query_views(
     views["class_numbers"] = numbers[present].tolist()
     views["class_queries"] = belongs[scored][:, present].sum(axis=0).tolist()
     views["classes"] = [_of(opened.relevance.query_labels, row) for row in kept]
+    views["query_names"] = _names(opened.split.query, kept)
     views |= _examples(members, series, opened, np.flatnonzero(scored), lacking)
     return views
 
@@ -173,6 +175,11 @@ def _of(labels: np.ndarray, row: int) -> list[int]:
     return np.flatnonzero(labels[row]).tolist() if labels.ndim == 2 else [int(labels[row])]
 
 
+def _names(part: Part, rows: np.ndarray) -> list[str]:
+    """Return the videos' names; empty where they are not known."""
+    return [] if part.names is None else [plain(name) for name in part.names[rows].tolist()]
+
+
 def _class_name(relevance: Relevance, number: int) -> str:
     names = relevance.class_names
     return names[number] if 0 <= number < len(names) else f"class {number}"
@@ -209,6 +216,8 @@ def _examples(
         "examples": queries.tolist(),
         "example_classes": [_of(relevance.query_labels, row) for row in queries],
         "item_classes": {int(row): _of(relevance.database_labels, row) for row in items},
+        "example_names": _names(opened.split.query, queries),
+        "item_names": dict(zip(items.tolist(), _names(opened.split.database, items), strict=False)),
         "pictures": {
             role: _pictures(opened.protocol, split, role, rows) if pictures else {}
             for role, rows in (("query", queries), ("database", items))

@@ -39,9 +39,10 @@ function drawCodes() {
         },
       ],
       rows,
-      "Database codes as a hash; means over seeds",
+      isMean() ? "Database codes as a hash; means over splits and seeds" : "Database codes as a hash; means over seeds",
     ),
     badCells(rows),
+    tunedNote(rows),
     note(
       "Balance: mean and largest |share of ones − 0.5| over bits, 0 is ideal. Correlation: absolute, of pairs of ",
       "live bits. Tie span: ",
@@ -67,7 +68,8 @@ function drawCost() {
     get: (series) => series.cost[name],
     show: (series) => rounded(series.cost[name]),
   });
-  const devices = unique(shownSeries().flatMap((series) => series.cost.devices));
+  const shown = shownSeries();
+  const devices = unique(shown.flatMap((series) => series.cost.devices));
   put(
     "cost",
     table(
@@ -85,9 +87,11 @@ function drawCost() {
           ? { title: "device", text: true, long: true, get: (series) => series.cost.devices.join("; ") }
           : [],
       ].flat(),
-      shownSeries(),
-      `Time and memory${devices.length === 1 ? ` on ${devices[0]}` : ""}; mean time over seeds, largest memory`,
+      shown,
+      `Time and memory${devices.length === 1 ? ` on ${devices[0]}` : ""}; mean time ` +
+        `over ${isMean() ? "splits and seeds" : "seeds"}, largest memory`,
     ),
+    tunedNote(shown),
     note(
       "Times are comparable only on one device with the same load. Operations, and learnt numbers where older records lack them: ",
       h("code", {}, "vhbench describe METHOD"),

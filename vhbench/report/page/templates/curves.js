@@ -18,14 +18,18 @@ function drawCurves() {
     hasK(state.metric)
       ? [h("h3", {}, `${pretty(`${kind}@K`)} against K`), kPanels(shown, set, kind, lengths)]
       : null,
-    ["rank", "radius"].map((by) => [
-      h("h3", {}, `Precision and recall by ${by === "rank" ? "rank" : "Hamming radius"}`),
-      recallPanels(shown, by, own, lengths),
-    ]),
+    isMean()
+      ? [h("h3", {}, "Precision and recall"), ofOneSplit("curves", "These curves are")]
+      : ["rank", "radius"].map((by) => [
+          h("h3", {}, `Precision and recall by ${by === "rank" ? "rank" : "Hamming radius"}`),
+          recallPanels(shown, by, own, lengths),
+        ]),
     note(
-      "Means over seeds; bars: standard deviation. By rank: precision and recall of the first n items for some n, in ",
-      "the expected order of tied items. By radius: of all items within each Hamming distance. Panels of a row share ",
-      "their scales. ",
+      isMean()
+        ? "Means over splits, each the mean over its seeds; bars: standard deviation over splits. "
+        : "Means over seeds; bars: standard deviation. By rank: precision and recall of the first n items for some n, in " +
+            "the expected order of tied items. By radius: of all items within each Hamming distance. ",
+      "Panels of a row share their scales. ",
       set.in_database ? `The query's own item is ${own === "keep" ? "kept" : "dropped"}.` : "",
     ),
   );

@@ -8,6 +8,10 @@ function noLabels(views) {
 }
 
 function drawClasses() {
+  if (isMean()) {
+    put("classes", ofOneSplit("classes", "Means of classes are"));
+    return;
+  }
   const [a, b, views] = [find(state.a), find(state.b), currentSet() ? currentSet().views : {}];
   if (!views.class_names || !a.classes || !b.classes || !a.classes[state.convention] || !b.classes[state.convention]) {
     put("classes", ...noLabels(views));
@@ -66,6 +70,10 @@ function dumbbell(row, axis, width) {
 }
 
 function drawRetrieved() {
+  if (isMean()) {
+    put("retrieved", ofOneSplit("retrieved", "Retrieved videos are"));
+    return;
+  }
   const [a, b, views] = [find(state.a), find(state.b), currentSet() ? currentSet().views : {}];
   if (!views.examples || !a.top || !b.top) {
     put(
@@ -85,7 +93,7 @@ function drawRetrieved() {
       picture("database", row, `frames of item ${row}`),
       h("b", {}, hit ? "✓ " : "✗ "),
       classText(views.item_classes[row]),
-      h("br"),
+      videoName(views.item_names[row]) || h("br"),
       `item ${row}, distance ${distance}`,
     );
   const results = (letter, series, place) =>
@@ -110,7 +118,7 @@ function drawRetrieved() {
       h(
         "div",
         { class: "example" },
-        h("h3", {}, `Query ${row}: ${classText(views.example_classes[place])}`),
+        h("h3", {}, `Query ${row}: ${classText(views.example_classes[place])}`, videoName(views.example_names[place])),
         pictures.query[row] ? h("div", { class: "query" }, picture("query", row, `frames of query ${row}`)) : null,
         results("A", a, place),
         results("B", b, place),

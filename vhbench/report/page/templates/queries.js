@@ -26,6 +26,7 @@ const classText = (numbers) => numbers.map(className).join(", ") || "no class";
 
 function drawPair() {
   const all = allSeries();
+  document.getElementById("pair").hidden = isMean();
   const options = all.map((series) => [key(series), `${shortName(series)}, ${series.bits} bits`]);
   const choose = (letter, name) =>
     field(
@@ -42,6 +43,10 @@ function drawPair() {
 }
 
 function drawQueries() {
+  if (isMean()) {
+    put("queries", ofOneSplit("queries", "Values query by query are"));
+    return;
+  }
   const [a, b] = [find(state.a), find(state.b)];
   const views = currentSet() ? currentSet().views : {};
   const [x, y] = [a && apOf(a), b && apOf(b)];
@@ -62,7 +67,7 @@ function drawQueries() {
     writeAddress();
     drawQueries();
   };
-  const title = (one) => `query ${one.row}${views.classes ? `: ${classText(views.classes[one.place])}` : ""}`;
+  const title = (one) => [titleOf(one, views), nameOfQuery(one, views)].filter(Boolean).join("\n");
   const dots = rows.map((one) => ({
     x: one.a,
     y: one.b,
@@ -99,7 +104,7 @@ function drawQueries() {
       queryTable("b-over-a", "B beats A most", [...rows].sort((p, q) => p.difference - q.difference), pick),
     ),
     note(
-      "Query numbers are rows of the query file, from 0. Where queries tie, the first ones are listed. Whether a ",
+      "Queries are numbered from 0, in the order of the protocol. Where queries tie, the first ones are listed. Whether a ",
       "difference could be chance: ",
       h("code", {}, "vhbench compare --baseline METHOD"),
       ".",
@@ -125,13 +130,25 @@ function queryTable(name, title, rows, pick) {
   const columns = [
     { title: "query", text: true, get: (one) => one.row, show },
     ...(views.classes
-      ? [{ title: "class", text: true, wrap: true, get: (one) => classText(views.classes[one.place]) }]
+      ? [
+          {
+            title: "class",
+            text: true,
+            wrap: true,
+            get: (one) => classText(views.classes[one.place]),
+            show: (one) => [classText(views.classes[one.place]), videoName(nameOfQuery(one, views))],
+          },
+        ]
       : []),
     { title: "A", get: (one) => one.a, show: (one) => fixed(one.a) },
     { title: "B", get: (one) => one.b, show: (one) => fixed(one.b) },
   ];
   return table(name, columns, rows.slice(0, 8), title);
 }
+
+const titleOf = (one, views) => `Query ${one.row}${views.classes ? `: ${classText(views.classes[one.place])}` : ""}`;
+const nameOfQuery = (one, views) => (views.query_names || [])[one.place];
+const videoName = (name) => (name ? h("span", { class: "video" }, name) : null);
 
 function chosenQuery(one, views, k) {
   if (!one) return null;
@@ -143,7 +160,7 @@ function chosenQuery(one, views, k) {
   return h(
     "div",
     { id: "chosen", tabindex: -1 },
-    h("h3", {}, `Query ${one.row}${views.classes ? `: ${classText(views.classes[one.place])}` : ""}`),
+    h("h3", {}, titleOf(one, views), videoName(nameOfQuery(one, views))),
     table(
       "chosen",
       [

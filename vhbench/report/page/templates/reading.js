@@ -14,7 +14,7 @@ function drawTop() {
   ]
     .filter(Boolean)
     .join("; ");
-  const synthetic = DATA.sets.filter((set) => set.synthetic).map((set) => set.name);
+  const synthetic = DATA.sets.filter((set) => set.synthetic && !set.folds).map((set) => set.name);
   document.getElementById("lacking").append(
     synthetic.length
       ? h("p", { class: "warn" }, `Synthetic features, not results on real videos: ${synthetic.join(", ")}.`)
@@ -38,6 +38,7 @@ function drawReading() {
   const set = currentSet();
   const facts = set
     ? [
+        ...(set.folds ? [["splits", `${set.folds.join(", ")}: the mean weighs all alike, its ± is over the splits`]] : []),
         ["version", set.version],
         ["queries", list(set.queries)],
         ["queries in database", set.in_database ? "yes" : "no"],

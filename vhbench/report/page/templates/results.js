@@ -35,7 +35,7 @@ function drawResults() {
     resultControls(over, lengths, shown),
     table(
       "results",
-      [nameColumn(), seedColumn(), ...made],
+      [nameColumn(), ...(isMean() ? [splitColumn(set)] : []), seedColumn(), ...made],
       rows,
       `${set.name}${set.synthetic ? " (synthetic features)" : ""}: ${title}`,
       {
@@ -55,7 +55,8 @@ function methodRows(shown, columns) {
       const series = own.find((one) => one.bits === bits);
       return series ? { series, metric, score: score(series, metric), ci: interval(series, metric) } : null;
     });
-    return { ...own[0], cells };
+    const [runs, tuned] = ["runs", "tuned"].map((name) => unique(own.flatMap((series) => series[name])));
+    return { ...own[0], runs, tuned, cells };
   });
   return made.filter((row) => row.cells.some(Boolean));
 }
@@ -80,9 +81,18 @@ const seedColumn = () => ({
   show: (row) => (row.reference ? "" : rising(row.cells.filter(Boolean).map((one) => one.series.seeds.length)).join("–")),
 });
 
+// over how many splits a mean is
+const splitColumn = (set) => ({
+  title: "splits",
+  get: (row) => Math.min(...splitsOf(row.cells)),
+  show: (row) => {
+    const counts = rising(splitsOf(row.cells)).join("–");
+    return row.reference ? "" : counts === String(set.folds_of) ? counts : `${counts} of ${set.folds_of}`;
+  },
+});
+const splitsOf = (cells) => cells.filter((one) => one && one.score).map((one) => one.score[3]);
+
 function resultControls(over, lengths, shown) {
-  const names = unique(shown.map((series) => series.label));
-  const named = (label) => shortName(shown.find((series) => series.label === label));
   return h(
     "div",
     { class: "controls", id: "across" },
@@ -109,6 +119,14 @@ function resultControls(over, lengths, shown) {
           ),
         )
       : null,
+    isMean() ? null : uncertaintyControls(shown),
+  );
+}
+
+function uncertaintyControls(shown) {
+  const names = unique(shown.map((series) => series.label));
+  const named = (label) => shortName(shown.find((series) => series.label === label));
+  return [
     radios(
       "Beside the mean",
       "beside",
@@ -128,8 +146,10 @@ function resultControls(over, lengths, shown) {
         (against) => change({ against }),
       ),
     ),
-  );
+  ];
 }
+
+const besideMean = () => (isMean() ? "sd" : state.beside);
 
 const cellValue = (row, place) => (row.cells[place] && row.cells[place].score ? row.cells[place].score[0] : null);
 
@@ -146,7 +166,7 @@ function cell(row, rows, place, axis, width) {
   const mark = warnings.length ? h("span", { class: "alert", title: warnings.join("; ") }, "!") : null;
   const test = row.reference ? null : testMark(one, rows, place);
   const beside =
-    state.beside === "ci"
+    besideMean() === "ci"
       ? one.ci && h("span", { class: "sd" }, ` [${one.ci.map((end) => fixed(end)).join(", ")}]`)
       : !missing(sd) && h("span", { class: "sd" }, ` ±${fixed(sd)}`);
   const number = h("span", { class: "number" }, fixed(mean), mark, beside);
@@ -176,9 +196,9 @@ function baseOf(rows, place) {
 // drawings beside the numbers, all on one scale, where there is room
 
 function plotWidth(rows, columns) {
-  const names = Math.max(60, ...rows.map((row) => textWidth(`${shortName(row)} † §`, 13))) + 56;
-  const number = textWidth(state.beside === "ci" ? "0.000! [0.000, 0.000]" : "0.000! ±0.000", 13) + 34;
-  const room = sectionWidth() - names - textWidth("seeds ↕", 13) - 24;
+  const names = Math.max(60, ...rows.map((row) => textWidth(`${shortName(row)} † § ¶`, 13))) + 56;
+  const number = textWidth(besideMean() === "ci" ? "0.000! [0.000, 0.000]" : "0.000! ±0.000", 13) + 34;
+  const room = sectionWidth() - names - (isMean() ? 2 : 1) * (textWidth("seeds ↕", 13) + 24);
   const width = Math.min(260, Math.floor(room / columns - number));
   return width >= 56 ? width : 0;
 }
@@ -220,12 +240,16 @@ function resultNotes(set, shown, columns) {
       : `${state.metric} is not recorded in the ${state.convention} convention`,
     "bold: best of the column; underlined: second",
     state.metric.startsWith("precision@r") ? "a query with nothing within the radius counts as 0" : "",
-    shown.some((series) => series.seeds.length > 1) ? "±: standard deviation over seeds" : "one seed each",
-    tested
-      ? "bars, where there is room: 95 % bootstrap intervals over queries, all on one scale"
-      : "intervals and tests: for mAP only, of large query sets for the mAP of --metric only",
+    isMean() ? spreadNote(set, shown) : seedNote(shown),
+    isMean()
+      ? ["no intervals or tests: they are of the queries of one split; records do not say which queries splits share. ",
+          "Of one split each: ", splitLinks("results")]
+      : tested
+        ? "bars, where there is room: 95 % bootstrap intervals over queries, all on one scale"
+        : "intervals and tests: for mAP only, of large query sets for the mAP of --metric only",
     tested ? testNote() : "",
     ...settingNotes(shown),
+    ...tunedNotes(shown),
     ...unique(shown.flatMap((series) => series.warnings)).map((text) => {
       const own = unique(shown.filter((series) => series.warnings.includes(text)).map((series) => shortName(series)));
       return `!: ${text} (${own.join(", ")})`;
@@ -238,6 +262,21 @@ function resultNotes(set, shown, columns) {
     set.synthetic ? "features are synthetic: not a result on real videos" : "",
   ];
   return notes.filter(Boolean);
+}
+
+const seedNote = (shown) =>
+  shown.some((series) => series.seeds.length > 1) ? "±: standard deviation over seeds" : "one seed each";
+
+// As under the tables of `vhbench compare`: over how many splits a mean is.
+function spreadNote(set, shown) {
+  const counts = shown.map((series) => [series, (score(series) || [])[3]]).filter(([, count]) => count);
+  const fewer = unique(
+    counts.filter(([, count]) => count < set.folds_of).map(([series, count]) => `${shortName(series)} over ${count}`),
+  );
+  const lacking = fewer.length ? ` (yet ${fewer.join(", ")})` : "";
+  const spread = shown.some((series) => !missing((score(series) || [])[1])) ? "mean ± standard deviation" : "mean";
+  const seeds = shown.some((series) => series.seeds.length > 1) ? ", each the mean over its seeds" : "";
+  return `${spread} over ${set.folds_of} splits${lacking}${seeds}`;
 }
 
 // what the names in the table leave out

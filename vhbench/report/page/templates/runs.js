@@ -14,7 +14,8 @@ function drawRuns() {
           .toLowerCase()
           .includes(wanted),
     );
-    holder.replaceChildren(runTable(rows));
+    const tuned = unique(rows.map((run) => run.tuned).filter(Boolean));
+    holder.replaceChildren(runTable(rows), ...tuned.map((text) => note(`¶: ${text}`)));
   };
   const choose = field(
     "State",
@@ -71,7 +72,12 @@ function runTable(rows) {
   return table(
     "runs",
     [
-      { title: "method", text: true, get: (run) => run.method },
+      {
+        title: "method",
+        text: true,
+        get: (run) => run.method,
+        show: (run) => [run.method, run.tuned ? h("span", { title: run.tuned }, " ¶") : null],
+      },
       {
         title: "protocol",
         text: true,
@@ -128,6 +134,7 @@ function openRun(run) {
     ["model taken", run.selection],
     ["hyper-parameters", list(run.params)],
     ["not default", list(run.changed)],
+    ["setting", run.tuned],
     ["against in-domain", run.gain && list(run.gain)],
     ["method from", run.origin],
     ["its source", run.fingerprint],

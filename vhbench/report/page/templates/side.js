@@ -7,7 +7,10 @@ function change(values) {
 }
 
 function drawBar() {
-  const sets = DATA.sets.map((one, place) => [String(place), `${one.name}${one.synthetic ? " (synthetic)" : ""}`]);
+  const sets = DATA.sets.map((one, place) => [
+    String(place),
+    `${one.name}${one.folds ? `: mean over ${one.folds_of} splits` : ""}${one.synthetic ? " (synthetic)" : ""}`,
+  ]);
   const metrics = currentSet() ? metricNames() : [];
   const bar = document.getElementById("bar");
   bar.replaceChildren(
@@ -74,6 +77,13 @@ function drawChoice() {
   );
   hideRows(rows);
 }
+
+// links to this view of each split that the mean shown is over
+function splitLinks(section) {
+  return currentSet().folds.map((name, place) => [place ? ", " : "", h("a", { href: addressOf(name, section) }, name)]);
+}
+
+const ofOneSplit = (section, what) => h("p", {}, `${what} of one split each: `, splitLinks(section), ".");
 
 function lengthBoxes(all) {
   const one = (bits) => {

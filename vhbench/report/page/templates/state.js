@@ -119,6 +119,20 @@ function allSeries() {
   return set ? set.series.map((series, place) => ({ ...DATA.groups[series.group], ...series, place })) : [];
 }
 
+// The groups of runs that a series is made of: one, or in a mean over splits one a split.
+const groupsOf = (series) => (series.groups || [series.group]).map((number) => DATA.groups[number]);
+
+const isMean = () => Boolean(currentSet() && currentSet().folds); // over the splits of a protocol
+
+// The address of the same view of another set.
+function addressOf(name, section) {
+  const own = state.set;
+  state.set = DATA.sets.findIndex((set) => set.name === name);
+  const text = address(section);
+  state.set = own;
+  return text;
+}
+
 function isFound(label) {
   const words = state.find.toLowerCase().split(/[\s,]+/).filter(Boolean);
   return !words.length || words.some((word) => label.toLowerCase().includes(word));

@@ -85,7 +85,15 @@ function named(series) {
   const mark = isStale(series) ? h("span", { title: "stale" }, " †") : null;
   const { problems } = currentSet();
   const warning = problems.length ? h("span", { title: problems.join("; ") }, " §") : null;
+  const tuned = series.tuned.length ? h("span", { title: series.tuned.join("; ") }, " ¶") : null;
   const suffix = shortName(series) === series.label ? suffixOf(series) : "";
   const name = [series.method, suffix ? h("span", { class: "suffix" }, suffix) : null];
-  return [swatch(look(series)), h("span", { title: series.label }, " ", name), mark, warning];
+  return [swatch(look(series)), h("span", { title: series.label }, " ", name), mark, warning, tuned];
 }
+
+// how the settings of methods in a table were chosen
+function tunedNotes(shown) {
+  return unique(shown.flatMap((series) => series.tuned)).map((text) => `¶: ${text}`);
+}
+
+const tunedNote = (shown) => tunedNotes(shown).map((text) => note(text));

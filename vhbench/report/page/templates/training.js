@@ -11,7 +11,9 @@ const LENGTH_LOOKS = [
 ];
 
 function drawTraining() {
-  const trained = shownSeries().filter((series) => series.training.some((run) => run.epoch));
+  const trained = shownSeries()
+    .map((series) => ({ ...series, training: trainings(series) }))
+    .filter((series) => series.training.some((run) => run.epoch));
   if (!trained.length) {
     put("training", h("p", {}, "None of the methods shown trains in epochs, or their records keep no loss."));
     return;
@@ -43,6 +45,16 @@ function drawTraining() {
         ? "An axis is linear where a loss is not above 0: it has no logarithm."
         : "",
     ),
+  );
+}
+
+// The runs of a series, with their seeds; in a mean over splits with their splits too.
+function trainings(series) {
+  return groupsOf(series).flatMap((group) =>
+    group.training.map((run, place) => ({
+      ...run,
+      name: `${isMean() ? `${group.protocol}, ` : ""}seed ${group.seeds[place]}`,
+    })),
   );
 }
 
@@ -81,12 +93,12 @@ function lossControls(terms) {
 }
 
 function lossPanel(own, lookOf) {
-  const runs = own.flatMap((series) => series.training.map((run, place) => ({ ...run, series, seed: series.seeds[place] })));
+  const runs = own.flatMap((series) => series.training.map((run) => ({ ...run, series })));
   const lines = runs
     .filter((run) => run.epoch && run.terms[state.term])
     .map((run) => ({
-      name: `${run.series.label}, ${run.series.bits} bits, seed ${run.seed}`,
-      text: `${run.series.bits} bits, seed ${run.seed}`,
+      name: `${run.series.label}, ${run.series.bits} bits, ${run.name}`,
+      text: `${run.series.bits} bits, ${run.name}`,
       look: lookOf(run.series.bits),
       points: run.epoch.flatMap((epoch, at) => [
         ...(run.stages.includes(epoch) ? [{ x: epoch - 0.5, y: null }] : []), // another loss: no line leads to it
