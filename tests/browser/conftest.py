@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from made_runs import Made, make_run
@@ -21,6 +22,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--window-size=1400,900",
 )  # fmt: skip
+PROBES = (Path(__file__).parent / "probes.js").read_text(encoding="utf-8")
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 LONG = "a-name-without-any-blank-" * 8
 STAGES = [{"loss": 900.0 - n, "recon": 900.0 - n} for n in range(4)] + [{"loss": 9.0, "kl": 8.0 - n} for n in range(3)]
@@ -151,6 +153,22 @@ class Page:
                         "(row) => [...row.children].map((cell) => cell.textContent))")  # fmt: skip
         return {row[0].replace(" †", "").strip(): row[2:] for row in rows}
 
+    def probe(self, name):
+        """Call a function of probes.js."""
+        return self.run(f"{PROBES}; return {name}()")
+
+    def check_looks(self, width, scheme):
+        """Nothing is wider than the window, no label lies on another, and all is dark or light enough."""
+        inner, room, used = self.run(
+            "const x = document.documentElement; return [innerWidth, x.clientWidth, x.scrollWidth]"
+        )
+        assert inner == width and used <= room <= inner
+        self.run("for (const x of document.querySelectorAll('details')) x.open = true")
+        assert self.probe("tooWide") == []
+        assert self.probe("overlaps") == []
+        assert self.probe("faint") == [] and (max(self.probe("paper")) < 60) == (scheme == "dark")
+        assert self.errors == []
+
     @property
     def view(self):
         """The part of the address behind the `#`."""
@@ -182,7 +200,7 @@ def page(opened):
     assert opened.errors == [], "nothing may appear on the console"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_page(browser):
     """Opens another file than that of `page`."""
     return lambda path: Page(browser, path.as_uri())

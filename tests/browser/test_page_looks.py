@@ -20,26 +20,6 @@ WIDTHS = (360, 800, 1400, 2200)
 A4 = 718  # CSS pixels between margins of 1 cm
 LITERATURE = "map@20[den=k,ties=expected,self=keep]"
 
-PROBES = (Path(__file__).parent / "probes.js").read_text(encoding="utf-8")
-
-
-def probe(page, name):
-    """Call a function of probes.js."""
-    return page.run(f"{PROBES}; return {name}()")
-
-
-def check_looks(page, width, scheme):
-    """Nothing is wider than the window, no label lies on another, and all is dark or light enough."""
-    inner, room, used = page.run(
-        "const x = document.documentElement; return [innerWidth, x.clientWidth, x.scrollWidth]"
-    )
-    assert inner == width and used <= room <= inner
-    page.run("for (const x of document.querySelectorAll('details')) x.open = true")
-    assert probe(page, "tooWide") == []
-    assert probe(page, "overlaps") == []
-    assert probe(page, "faint") == [] and (max(probe(page, "paper")) < 60) == (scheme == "dark")
-    assert page.errors == []
-
 
 def columns(page, selector):
     return page.run(
@@ -53,16 +33,16 @@ def test_the_probes_see_what_is_wrong(page):
               "tooWide": "#cost h2 {width: 900px}"}  # fmt: skip
     for name, rule in faults.items():
         page.run("const s = new CSSStyleSheet(); s.replaceSync(arguments[0]); document.adoptedStyleSheets = [s]", rule)
-        assert probe(page, name), name
+        assert page.probe(name), name
         page.run("document.adoptedStyleSheets = []")
-        assert probe(page, name) == []
+        assert page.probe(name) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_every_width_in_light_and_dark(page, width):
     for scheme in ("light", "dark"):
         page.open("axes=unit" if scheme == "dark" else "", scheme=scheme, width=width)
-        check_looks(page, width, scheme)
+        page.check_looks(width, scheme)
     assert len(columns(page, "#at-k")) == (1 if width == 360 else 2), "as many as there are code lengths"
 
 
@@ -88,11 +68,11 @@ def test_the_page_of_the_reference_results_fits_every_width(open_page, tmp_path)
         for scheme in ("light", "dark"):
             for view in ("", "axes=unit&across=k&beside=ci", "metric=recall@5&against=itq+"):
                 page.open(view, scheme=scheme, width=width)
-                check_looks(page, width, scheme)
+                page.check_looks(width, scheme)
         assert len(columns(page, "#pr-rank")) == panels[width]
     page.open(media="print", width=A4)
     page.run("dispatchEvent(new Event('beforeprint'))")
-    assert probe(page, "overlaps") == [] and page.run("return document.documentElement.scrollWidth") <= A4
+    assert page.probe("overlaps") == [] and page.run("return document.documentElement.scrollWidth") <= A4
 
 
 def test_the_keyboard_alone_reaches_everything(page):
@@ -130,8 +110,8 @@ def test_it_prints_without_its_controls_on_white(page):
     assert [page.style(selector, "display") for selector in hidden] == ["none"] * len(hidden)
     assert page.one("#shown").text == f"Shown: made; literature convention; {LITERATURE}"
     assert page.style("body", "color") == "rgb(26, 29, 33)"
-    assert page.one("#curves .legend").is_displayed() and probe(page, "overlaps") == []
-    assert probe(page, "faint") == [] and probe(page, "paper") == [255, 255, 255]
+    assert page.one("#curves .legend").is_displayed() and page.probe("overlaps") == []
+    assert page.probe("faint") == [] and page.probe("paper") == [255, 255, 255]
     assert page.run("return document.documentElement.scrollWidth") <= A4, "all tables fit the paper"
     printed = base64.b64decode(page.browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", printed)) > 3

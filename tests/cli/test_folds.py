@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 import shutil
 import statistics
 
@@ -27,8 +29,10 @@ def results(tmp_path_factory):
     features = 2 * rng.standard_normal((3, 1, 6))[labels] + rng.standard_normal((30, 4, 6))
     write_hdf5(folder / "feats.h5", features.astype(np.float32))
     write_npy(folder / "labels.npy", labels)
-    table = {"features": ["feats.h5"], "labels": ["labels.npy"], "folds": 3, "by": "class"}
-    own = write_manifest(folder / "own.toml", name="own", ks=[5], split=table)
+    (folder / "names.txt").write_text("".join(f"clip-{n}.mp4\n" for n in range(30)))
+    (folder / "classes.txt").write_text("jump\nrun\nswim\n")
+    table = {"features": ["feats.h5"], "labels": ["labels.npy"], "names": ["names.txt"], "folds": 3, "by": "class"}
+    own = write_manifest(folder / "own.toml", name="own", ks=[5], classes="classes.txt", split=table)
     words = ["run", "--method", "lsh", "--protocol", own, "--bits", "6", "--seeds", "0,1", "--out", folder / "results",
              "--device", "cpu"]  # fmt: skip
     result = CliRunner(env={"VHBENCH_CACHE": str(folder / "cache")}).invoke(cli, [str(word) for word in words])
@@ -92,4 +96,27 @@ def test_rescoring_finds_every_split_of_a_manifest(vhbench, results):
 def test_the_page_takes_the_manifest_of_all_splits(vhbench, results, tmp_path):
     own, out, _ = results
     result = vhbench("report", "--protocol", own, "--out", out, "-o", tmp_path / "page.html")
-    assert result.code == 0 and "labels" not in result.err and "own-fold3" in (tmp_path / "page.html").read_text()
+    assert result.code == 0 and "labels" not in result.err
+    text = (tmp_path / "page.html").read_text()
+    page = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
+    mean, *splits = page["sets"]
+    assert [one["name"] for one in page["sets"]] == ["own", "own-fold1", "own-fold2", "own-fold3"]
+    rows = table(vhbench("compare", "--out", out, "--references", "--metric", "map@5,mrr", "--format", "csv").out)
+    shown = [*mean["series"], *mean["references"]]
+    assert len(rows) == 2 * len(shown) == 8
+    for n, row in enumerate(rows):
+        one = next(one for one in shown if row["label"] in (one.get("label"), one.get("name")))
+        value = one["scores"]["literature"][row["metric"].partition("[")[0]]
+        assert float(row["value"]) == (value[0] if isinstance(value, list) else value), n
+    views = [one["views"] for one in splits]
+    names = [name for one in views for name in one["query_names"]]
+    assert sorted(names) == sorted(f"clip-{n}.mp4" for n in range(30))
+    for one in views:
+        kinds = ("jump", "run", "swim")
+        assert list(one["class_names"].values()) == [*kinds]
+        clips = [*zip(one["query_names"], one["classes"], strict=True)]
+        clips += [*zip(one["example_names"], one["example_classes"], strict=True)]
+        clips += [(name, one["item_classes"][row]) for row, name in one["item_names"].items()]
+        assert len(clips) > 20
+        for name, (number,) in clips:
+            assert kinds[number] == kinds[int(name[5:-4]) % 3], name

@@ -22,16 +22,18 @@ ENVIRONMENT = {
 class Made(Protocol):
     """Labels, class names and pictures without any features behind them.
 
-    Some queries have no relevant item where `lonely` says so: their class is not in the database.
+    Videos have names where `named` says so. Some queries have no relevant item where `lonely` says so: their class is
+    not in the database.
     """
 
     title = "made up"
     ks = (5, 20)
 
-    def __init__(self, name="made", queries=40, items=70, in_database=False, pictures=True, lonely=0):
+    def __init__(self, name="made", queries=40, items=70, in_database=False, pictures=True, lonely=0, named=False):
         self.name = name
         self.in_database = in_database
         self._pictures = pictures
+        self._named = named
         self._database = np.arange(items) % (len(NAMES) - 1 if lonely else len(NAMES))
         self._query = self._database[:queries].copy()
         if lonely:
@@ -39,10 +41,13 @@ class Made(Protocol):
 
     def load(self, data, *, allow_counts=False):
         sets = [self._query, self._database] if not self.in_database else [self._database] * 2
-        parts = [Part(VideoSet(np.zeros((len(y), 1, 1))), f"{self.name} {len(y)}") for y in sets]
+        parts = [Part(VideoSet(np.zeros((len(y), 1, 1))), f"{self.name} {len(y)}", names=self._names(y)) for y in sets]
         own = np.arange(len(self._database)) if self.in_database else None
         relevance = Relevance.from_labels(*sets, own, class_names=NAMES)
         return [Split(self.name, parts[1], parts[0], parts[1], relevance)]
+
+    def _names(self, labels):
+        return np.array([f"v_{label}_g{row:03}.avi" for row, label in enumerate(labels)]) if self._named else None
 
     def pictures(self, split, role, rows):
         """Videos of 8 colour frames of 6 x 4 pixels; frame f of row r has the brightness 10 f + r % 100."""

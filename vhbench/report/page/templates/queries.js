@@ -171,6 +171,7 @@ function chosenQuery(one, views, k) {
       all.slice(0, 12),
       all.length > 12 ? `The best 12 of ${all.length} methods and lengths shown` : "All methods and lengths shown",
     ),
+    tunedNote(all.slice(0, 12)),
     h("p", { class: "soft" }, "Choose another with a point, or in the tables below."),
   );
 }
