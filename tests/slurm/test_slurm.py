@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,40 @@ def test_what_slurm_refuses_is_said(cluster, run_tiny, out):
         "partition name specified."
     )
     assert not (out / "slurm").exists()
+
+
+# a study
+
+
+def study(out):
+    """Return a study's trials, its losses by setting, and what it chose."""
+    (folder,) = (out / "tune").iterdir()
+    found = [record.data for record in Store(folder).records()[0]]
+    losses = {tuple(sorted(record["spec"]["params"].items())): record["held_out"]["loss"] for record in found}
+    chosen = tomllib.loads((folder / "chosen.toml").read_text())
+    return json.loads((folder / "study" / "trials.json").read_text())["trials"], losses, chosen
+
+
+@pytest.mark.slow
+def test_a_study_killed_twice_ends_with_the_trials_of_one_undisturbed(cluster, tiny, out, start, tmp_path):
+    space = tmp_path / "space.toml"
+    space.write_text("lr = { low = 1e-4, high = 1e-1, log = true }\nbatch_size = [8, 16]\n")
+    question = ["--method", "judged", "--protocol", tiny, "--space", space, "--bits", 8, "--held-out", 0.2]
+    words = ["tune", *question, "--trials", 13, "--batch", 11, "--plugin", PLUGINS / "judged.py", "--device", "cpu"]
+    on_cluster = [*words, "--launcher", "slurm", "--out", out]
+    child = start(*on_cluster, "--wait")
+    child.wait_for(lambda: len(list(out.rglob("run.json"))) >= 2)
+    assert child.signal(signal.SIGKILL) == -signal.SIGKILL
+    code, said = command(*on_cluster)
+    assert code == 0 and "in SLURM's queue already." in said and "submitted" not in said
+    assert re.search(r"\d of 11 trials are not recorded yet: the same command goes on then\.", said)
+    cluster.cancel_all()
+    assert len(list(out.rglob("run.json"))) < 11, "jobs were cancelled before they began"
+    code, said = command(*on_cluster, "--wait")
+    assert code == 0 and len(re.findall("submitted as job", said)) == 2, said
+    assert command(*words, "--out", tmp_path / "here")[0] == 0
+    found, wanted = study(out), study(tmp_path / "here")
+    assert found == wanted and len(found[0]) == len(found[1]) == 13
 
 
 # shards
