@@ -188,6 +188,10 @@ def test_trials_that_fail_are_said_and_the_others_chosen_among(tune, words, out)
     failed = [trial["batch_size"] for trial in trials(out)].count(1)
     assert 0 < failed < 4 and result.out.count(" failed") == failed and result.code == 0
     assert result.err.count("needs a batch_size of at least 2") >= failed
+    assert re.findall(r"^\[(\d/\d)\] judged \[trial (\d)\] on", result.err, re.MULTILINE)[0] == ("1/2", "0")
+    firsts = [trials(out).index(trial) for trial in trials(out)]
+    same = re.findall(r"^(\d) .* as trial (\d)$", result.out, re.MULTILINE)
+    assert same == [(str(n), str(first)) for n, first in enumerate(firsts) if first != n] and len(same) == 2
     assert tomllib.loads((folder(out) / "chosen.toml").read_text())["tuned"]["params"] == {"batch_size": 8}
 
 
@@ -196,13 +200,16 @@ def test_it_says_what_to_install(tune, monkeypatch):
     assert 'pip install "vhbench[tune]"' in tune().error
 
 
-def test_a_queue_that_has_not_done_its_trials_yet_leaves_the_study_open(tune, words, out, tiny, tmp_path):
+def test_a_queue_that_has_not_done_its_trials_yet_leaves_the_study_open(tune, vhbench, words, out, tiny, tmp_path):
     question = Question("judged", str(tiny), tmp_path / "space.toml", bits=8, trials=7, held_out=0.2)
     search = Search(question, {"out": out, "plugins": [PLUGIN], "device": "cpu"})
     queued = []
     tried = search.run(queued.extend)
     assert [one.over for one in tried] == [False] * 5 and len(queued) == len(trials(out)) == 5
-    assert not (folder(out) / "chosen.toml").exists()
+    assert {one.state for one in tried} == {"waiting"} and not (folder(out) / "chosen.toml").exists()
+    status = vhbench("status", "--out", folder(out)).out
+    assert status.split()[:6] == ["protocol", "method", "waiting", "tiny-tune-loss-0.2-0", "judged", "5"]
+    assert status.endswith("waiting: 5 of this study; the same vhbench tune goes on with them\n")
     before = trials(out)
     assert tune().code == 0 and trials(out)[:5] == before and len(losses(out)) == 7
 

@@ -242,7 +242,7 @@ def test_a_study_killed_twice_ends_with_the_trials_of_one_undisturbed(cluster, t
     assert child.signal(signal.SIGKILL) == -signal.SIGKILL
     code, said = command(*on_cluster)
     assert code == 0 and "in SLURM's queue already." in said and "submitted" not in said
-    assert re.search(r"\d of 11 trials are not recorded yet: the same command goes on then\.", said)
+    assert re.search(r"\d of the 11 trials so far are not recorded yet \(the study has 13\)", said)
     cluster.cancel_all()
     assert len(list(out.rglob("run.json"))) < 11, "jobs were cancelled before they began"
     code, said = command(*on_cluster, "--wait")

@@ -18,6 +18,7 @@ from vhbench.grid.survey import OPEN_STATES, STATES, RunState, survey
 from vhbench.launch.tidy import tidy
 from vhbench.plugins.registry import Registry
 from vhbench.runs.store import Store
+from vhbench.study.kept import read_tried
 from vhbench.system.environment import user_name
 from vhbench.system.text import plain, shell
 
@@ -34,8 +35,9 @@ def command(out: Path, plugins: Sequence[Path], watch: bool, tidy_up: bool) -> N
     """Count the runs in --out by state, and say why some failed.
 
     done: recorded. stale: recorded, but the method's source has changed since. running: a process works on it.
-    interrupted: begun, and continued by the next `vhbench run`. waiting: asked for by a `vhbench run`, and not begun.
-    failed, skipped: recorded with a reason. All of this is read from the folder, on any machine that sees it.
+    interrupted: begun, and continued by the next `vhbench run`. waiting: asked for by a `vhbench run` or `tune`,
+    and not begun. failed, skipped: recorded with a reason. All of this is read from the folder, on any machine that
+    sees it.
     """
     if tidy_up:
         _tidy(out)
@@ -44,7 +46,7 @@ def command(out: Path, plugins: Sequence[Path], watch: bool, tidy_up: bool) -> N
     if watch:
         _watch(Store(out), fingerprints)
         return
-    states, problems = survey(Store(out), fingerprints)
+    states, problems = survey(Store(out), fingerprints, read_tried(out))
     if text := _text(states, problems):
         click.echo(text)
     if not states and not problems:
@@ -84,7 +86,7 @@ def _watch(store: Store, fingerprints: dict[str, str]) -> None:
 def _looks(store: Store, fingerprints: dict[str, str]) -> Iterator[tuple[list[RunState], list[str]]]:
     while True:
         began = time.monotonic()
-        states, problems = survey(store, fingerprints)
+        states, problems = survey(store, fingerprints, read_tried(store.root))
         yield states, problems
         if states and not any(run.state in OPEN_STATES for run in states):
             return
@@ -114,6 +116,8 @@ def _text(states: Sequence[RunState], problems: Sequence[str]) -> str:
             f"vhbench forget {shell(path.stem)} {out} gives them up"
         )
         found += [f"    that runs the code in {whose(plugin)}: read it first" for plugin in grids[path].plugins]
+    if count := sum(run.state == "waiting" and run.grid is None for run in states):
+        found.append(f"waiting: {count} of this study; the same vhbench tune goes on with them")
     return "\n".join([*found, *problems])
 
 

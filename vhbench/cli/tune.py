@@ -79,7 +79,11 @@ def _report(search: Search, tried: Sequence[Tried]) -> int:
             click.echo(f"trial {one.trial.number} {one.state}: {plain(one.reason)}", err=True)
     waiting = sum(not one.over for one in tried)
     if waiting:
-        click.echo(f"\n{waiting} of {len(tried)} trials are not recorded yet: the same command goes on then.", err=True)
+        click.echo(
+            f"\n{waiting} of the {len(tried)} trials so far are not recorded yet (the study has "
+            f"{search.question.trials}): give the same command again when they are.",
+            err=True,
+        )
         return 0
     if best is None:
         click.echo(f"\nNone of {len(tried)} trials can be chosen.", err=True)
@@ -104,10 +108,13 @@ def _table(search: Search, tried: Sequence[Tried], best: Tried | None) -> str:
     from tabulate import tabulate
 
     lines = []
+    first: dict[str, int] = {}  # the trial that tried a setting first
     for one in tried:
+        same = first.setdefault(one.cell.spec.id, one.trial.number)
+        note = "best" if one is best else f"as trial {same}" if same != one.trial.number else ""
         value = "-" if one.trial.value is None else f"{one.trial.value:.6g}"
         params = [plain(text_of(one.trial.params[name])) for name in search.space]
-        lines.append([one.trial.number, *params, value, one.state, "best" if one is best else ""])
+        lines.append([one.trial.number, *params, value, one.state, note])
     headings = ["trial", *search.space, search.metric, "state", ""]
     table: str = tabulate(lines, headings, disable_numparse=True)
     return table

@@ -155,13 +155,22 @@ def _kept_grid(path: Path, value: Any) -> KeptGrid:
     texts = [options.get("data", ""), *(text for texts in lists for text in texts)]
     if value["schema"] != SCHEMA or not options.keys() <= OPTIONS or not all(isinstance(x, str) for x in texts):
         raise ValueError
-    for folder, epochs in runs.items():
+    return KeptGrid(path, options, read_runs(runs))
+
+
+def read_runs(value: Any) -> dict[str, int | None]:
+    """Return runs that a kept file names: folder below the results folder -> number of epochs, None where it has none.
+
+    Raises:
+        ValueError, AttributeError: these are none.
+    """
+    for folder, epochs in value.items():
         *names, run = folder.split("/")
         if len(names) != 2 or not all(map(NAME.fullmatch, names)) or not RUN_FOLDER.fullmatch(run):
             raise ValueError
         if not (epochs is None or (type(epochs) is int and 0 <= epochs <= MOST)):
             raise ValueError
-    return KeptGrid(path, options, {folder: epochs or None for folder, epochs in runs.items()})
+    return {folder: epochs or None for folder, epochs in value.items()}
 
 
 def find_grid(name: str, root: Path) -> KeptGrid:

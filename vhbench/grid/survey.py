@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from vhbench.grid.files import KeptGrid, kept_grids
 from vhbench.method import Epoch
@@ -16,6 +17,7 @@ from vhbench.system.locks import is_held
 
 STATES = ("done", "stale", "running", "interrupted", "waiting", "failed", "skipped")
 OPEN_STATES = {"running", "interrupted", "waiting"}
+NO_RUNS: Mapping[str, int | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class RunState:
         state: one of STATES.
         reason: why it failed or was skipped, or what is wrong with its log; else empty.
         epoch: the last one that it trained, where it is running or interrupted.
-        grid: the kept grid it was asked for in, where it waits.
+        grid: the kept grid it was asked for in, where it waits; None where a study asks for it.
     """
 
     folder: Path
@@ -37,22 +39,26 @@ class RunState:
     grid: KeptGrid | None = None
 
 
-def survey(store: Store, fingerprints: Mapping[str, str]) -> tuple[list[RunState], list[str]]:
+def survey(
+    store: Store, fingerprints: Mapping[str, str], tried: Mapping[str, int | None] = NO_RUNS
+) -> tuple[list[RunState], list[str]]:
     """Return the state of every run, in order of folders, and a sentence for each file that cannot be read.
 
     Args:
         store: the results folder.
         fingerprints: method -> fingerprint of its present source; by these a record is stale.
+        tried: runs that a study asks for, where the folder is a study's: folder -> number of epochs.
     """
     records, problems = store.records()
     grids, faults = kept_grids(store.root)
-    epochs = {store.root / folder: total for grid in grids for folder, total in grid.runs.items()}
+    asked = [*((grid, grid.runs) for grid in grids), (None, tried)]
+    epochs = {store.root / folder: total for _, runs in asked for folder, total in runs.items()}
     states = {record.folder: _recorded(record, fingerprints, epochs.get(record.folder)) for record in records}
     for folder in store.run_folders():
         if folder not in states and not os.path.lexists(folder / RECORD):
             states[folder] = unfinished(folder, epochs.get(folder))
-    for grid in grids:
-        for name in grid.runs:
+    for grid, runs in asked:
+        for name in runs:
             folder = store.root / name
             if not any(f"{folder}/" in text for text in problems):  # named already: its record or codes are damaged
                 states.setdefault(folder, RunState(folder, "waiting", grid=grid))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vhbench.errors import StoreError, UsageError
+from vhbench.grid.files import read_runs
 from vhbench.plugins.entries import MethodEntry
 from vhbench.runs.spec import resolve_params, text_of
 from vhbench.study.space import Space
@@ -75,14 +76,33 @@ def _check_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-def write_trials(path: Path, settings: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> None:
+def read_tried(root: Path) -> dict[str, int | None]:
+    """Return the runs of a study's trials: folder below the study's -> number of epochs, None where it has none.
+
+    None of them where the folder is no study's, or its file is damaged, which the study says when it goes on.
+    """
+    try:
+        return read_runs(read_json(root / STUDY / TRIALS)["runs"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def write_trials(
+    path: Path, settings: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], runs: Mapping[str, int | None]
+) -> None:
     """Write a study's settings and trials.
+
+    Args:
+        path: `trials.json`.
+        settings: what the study is asked with.
+        trials: hyper-parameter -> value, each.
+        runs: folder of each trial's run below the study's -> its number of epochs, None where it has none.
 
     Raises:
         StoreError: they cannot be written.
     """
-    content = {"settings": dict(settings), "trials": [dict(trial) for trial in trials], "vhbench": __version__}
-    write_json(path, {"schema": SCHEMA, **content})
+    content = {"settings": dict(settings), "trials": [dict(trial) for trial in trials], "runs": dict(runs)}
+    write_json(path, {"schema": SCHEMA, **content, "vhbench": __version__})
 
 
 def write_toml(path: Path, comments: Sequence[str], content: Mapping[str, Any]) -> None:

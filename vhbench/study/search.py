@@ -96,8 +96,9 @@ class Tried:
 
     @property
     def state(self) -> str:
-        """One of "done", "failed", "skipped", and what a run without a record can be."""
-        return "failed" if self.cell.state == "done" and self.trial.value is None else self.cell.state
+        """One of "done", "failed", "skipped", "stale", "running" and "waiting", as `vhbench status` has them."""
+        state = "waiting" if self.cell.state == "missing" else self.cell.state
+        return "failed" if state == "done" and self.trial.value is None else state
 
     @property
     def reason(self) -> str:
@@ -216,7 +217,8 @@ class Search:
                     self._next(len(asked)),
                     largest=self.largest,
                 )
-                write_trials(path, settings, asked)
+                runs = {one.cell.spec.folder: one.cell.spec.budget["epochs"] for one in self._all(asked)}
+                write_trials(path, settings, asked, runs)
             if all(one.over for one in tried) and (best := self.best(tried)):
                 self._write_chosen(best, len(tried))
         return tried
@@ -236,11 +238,17 @@ class Search:
 
     def _do(self, asked: Sequence[Mapping[str, Any]], work: Callable[[Sequence[Cell]], object]) -> list[Tried]:
         """Do the runs that are not done and return every trial as it is then."""
-        tried = [self._tried(number, params) for number, params in enumerate(asked)]
-        undone = {one.cell.spec.id: one.cell for one in tried if not one.over}
+        tried = self._all(asked)
+        undone: dict[str, Cell] = {}
+        for one in tried:
+            if not one.over:
+                undone.setdefault(one.cell.spec.id, one.cell)  # trials of one setting are one run
         if not undone:
             return tried
         work(list(undone.values()))
+        return self._all(asked)
+
+    def _all(self, asked: Sequence[Mapping[str, Any]]) -> list[Tried]:
         return [self._tried(number, params) for number, params in enumerate(asked)]
 
     def do(self, cells: Sequence[Cell], observer: Observer) -> None:
