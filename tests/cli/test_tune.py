@@ -195,6 +195,12 @@ def test_trials_that_fail_are_said_and_the_others_chosen_among(tune, words, out)
     assert tomllib.loads((folder(out) / "chosen.toml").read_text())["tuned"]["params"] == {"batch_size": 8}
 
 
+def test_what_makes_no_difference_is_said(tune, words):
+    words[words.index("--space") + 1].write_text('form = ["a", "b"]')
+    result = tune("--sampler", "random", "--trials", "4")
+    assert result.code == 0 and "Every setting has the same loss: what was searched makes no diff" in result.err
+
+
 def test_it_says_what_to_install(tune, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert 'pip install "vhbench[tune]"' in tune().error

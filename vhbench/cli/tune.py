@@ -98,6 +98,11 @@ def _report(search: Search, tried: Sequence[Tried]) -> int:
         f"\nsetting: {' '.join(words)}"
         f"\nrun it: vhbench run --config {shell(folder / CHOSEN)}{out}"
     )
+    values = {one.trial.value for one in tried}
+    if len(values) == 1 and len({one.cell.spec.id for one in tried}) > 1:
+        click.echo(
+            f"\nEvery setting has the same {search.metric}: what was searched makes no difference to it.", err=True
+        )
     click.echo(
         f"\nAny grid of {method} takes it with --tuned {shell(folder)}; records then say how it was chosen.", err=True
     )

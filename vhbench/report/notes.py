@@ -51,8 +51,7 @@ def line_notes(rows: Sequence[Row]) -> list[str]:
     if any(row.stale for row in ours):
         notes.append(f"{STALE} at least one run was made with other source code than today's (vhbench status)")
     notes += [f"{PROBLEM} {plain(text)}" for text in unique(text for row in ours for text in row.problems)]
-    tuned = unique(text for row in ours for text in row.tuned)
-    notes += [f"{TUNED} {tuned_in_words(text)}" for text in tuned]
+    notes += _tuned_notes(ours)
     if ours[0].differs:
         notes.append(f"These data are not those of other tables of the same name: {ours[0].differs}")
     notes += [*_mistrust_notes(ours), *_reference_notes(rows)]
@@ -62,6 +61,21 @@ def line_notes(rows: Sequence[Row]) -> list[str]:
 def tuned_in_words(how: str) -> str:
     """Say that a setting was tuned; `how` as in `Row.tuned`."""
     return f"tuned on held-out training videos: {plain(how)}"
+
+
+def _tuned_notes(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each study, with the lines of which it has tuned some lengths only: their mark is on all."""
+    notes = []
+    for text in unique(text for row in rows for text in row.tuned):
+        partly = []
+        for label in unique(row.label for row in rows if text in row.tuned):
+            line = [row for row in rows if row.label == label]
+            bits = unique(row.bits for row in line if text in row.tuned)
+            if len(bits) < len(unique(row.bits for row in line)):
+                partly.append(f"{plain(label)} at {', '.join(map(str, bits))} bits only")
+        where = f" ({', '.join(partly)})" if partly else ""
+        notes.append(f"{TUNED} {tuned_in_words(text)}{where}")
+    return notes
 
 
 def _mistrust_notes(rows: Sequence[Row]) -> list[str]:

@@ -38,6 +38,16 @@ def test_one_seed_has_no_spread_and_no_value_is_not_zero():
     assert one == ["itq", "1", "0.512"] and none[2] == "undefined"
 
 
+def test_a_line_that_was_tuned_at_some_lengths_says_at_which():
+    tuned = "by their loss, without labels, best of 3 trials of study s"
+    every = [row(tuned=(tuned,)), row(bits=32, tuned=(tuned,)), row(label="lsh"), row(label="lsh", bits=32)]
+    note = f"¶ tuned on held-out training videos: {tuned}"
+    assert render_rows(every, "table").splitlines()[-1] == note
+    some = [every[0], row(bits=32), *every[2:]]
+    text = render_rows(some, "table")
+    assert text.splitlines()[-1] == f"{note} (itq at 16 bits only)" and "itq¶" in text and "lsh¶" not in text
+
+
 def test_what_was_not_run_is_an_empty_cell():
     text = render_rows([ROW, row(bits=32, label="lsh")], "md")
     assert cells(text)[2:] == [["itq", "2", "0.512 ± 0.020", ""], ["lsh", "2", "", "0.512 ± 0.020"]]
