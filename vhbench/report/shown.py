@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 from vhbench.errors import UsageError, unknown
 from vhbench.report.rows import Row
 
+LONGEST = 16  # characters of settings behind a name that only one method has
 BETWEEN = re.compile(r",(?![^\[]*\])")  # a comma that is not inside brackets
 PAIR = re.compile(r"\s*([^=\[]+?(?:\s*\[.*?\])?)\s*=\s*(.*?)\s*")  # a label's own = are inside its brackets
 
@@ -83,6 +84,42 @@ def renamed(rows: Sequence[Row], names: Names) -> list[Row]:
         )
         for row in rows
     ]
+
+
+def short_labels(
+    rows: Iterable[tuple[str, str]], shown: Mapping[str, str], marks: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Put a mark for settings behind names that several methods share, or that are long.
+
+    Args:
+        rows: method and label of each.
+        shown: label -> what it is to be called.
+        marks: of the first settings, the second and so on; when they run out, they are doubled.
+
+    Returns:
+        Label -> short name; and mark -> settings, for a note.
+    """
+    pairs = list(rows)
+    having: dict[str, set[str]] = {}
+    for method, label in pairs:
+        having.setdefault(_settings(shown[label]), set()).add(method)
+    given: dict[str, str] = {}
+    names = {}
+    for _, label in pairs:
+        settings = _settings(shown[label])
+        if settings and (len(having[settings]) > 1 or len(settings) > LONGEST):
+            times, number = divmod(len(given), len(marks))
+            mark = given.setdefault(settings, marks[number] * (1 + times))
+            names[label] = shown[label].removesuffix(f" {settings}") + mark
+        else:
+            names[label] = shown[label]
+    return names, {mark: settings[1:-1] for settings, mark in given.items()}
+
+
+def _settings(label: str) -> str:
+    """Return what stands in brackets behind a label's name."""
+    _, between, rest = label.partition(" [")
+    return f"[{rest}" if between and rest.endswith("]") else ""
 
 
 def in_order(rows: Sequence[Row], sort: str | None) -> list[Row]:

@@ -19,6 +19,7 @@ METHODS = [entry.name for entry in Registry().methods()][:15]
 LABELS = [
     *((method, f"{method} [quick, bf16]" if number % 2 else method) for number, method in enumerate(METHODS)),
     *(("uvvh", f"uvvh [lr={lr}]") for lr in (0.1, 0.01, 0.001)),
+    ("wsch", "wsch [epochs=6, stage1_epochs=10, batch_size=64, mask_ratio=0.5, bf16]"),
 ]
 LENGTHS, KS = (16, 64, 128), (5, 20, 60, 100)
 REFERENCES = {"chance": 0.02, "cosine": 0.8, "attainable": 1.0}
@@ -190,7 +191,47 @@ def test_settings_that_several_methods_share_become_a_mark_that_the_note_explain
     assert {one.label: one.name for one in series.values()} == {
         "itq": "itq", "uvvh [quick]": "UVVH*", "dh [quick]": "deep", "bth [lr=1]": "bth [lr=1]", "my [quick]": "my*",
     }  # fmt: skip
-    assert note == "* quick"
+    assert note == "*quick"
+
+
+def test_long_settings_become_a_mark_and_marks_do_not_run_out():
+    rows = [(f"m{number}", f"m{number} [epochs=100, batch_size={number}]") for number in range(8)]
+    series, note = series_of(rows, Look())
+    names = [one.name for one in series.values()]
+    assert names == ["m0*", "m1†", "m2‡", "m3§", "m4¶", "m5#", "m6**", "m7††"]
+    assert note.split("; ")[0] == "*epochs=100, batch_size=0" and note.endswith("††epochs=100, batch_size=7")
+
+
+def pairs_of(count):
+    """All pairs of methods, of which every third is not significant."""
+    return pd.DataFrame(
+        {"protocol": "toy", "split": "toy", "synthetic": False, "metric": METRIC, "bits": "16 64", "queries": 9,
+         "method": f"M{a}", "label": f"M{a}", "value": 0.9 - a / 50, "method_against": f"M{b}", "against": f"M{b}",
+         "value_against": 0.9 - b / 50, "difference": (b - a) / 50, "p": (a + b) % 3 / 20}
+        for a, b in itertools.combinations(range(count), 2)
+    )  # fmt: skip
+
+
+def test_wins_of_many_methods_at_the_width_of_a_column_have_shades_instead_of_numbers(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(grid, "save", lambda figure, data, path: drawn.append(figure) or [path])
+    pairs = pairs_of(31)
+    draw_wins(pairs, tmp_path / "a.pdf", Look("column"))
+    texts = texts_of(drawn[0])
+    assert not [x.get_text() for x, _ in texts if x.get_text().isdecimal()]
+    assert not [(a.get_text(), b.get_text()) for (a, x), (b, y) in itertools.combinations(texts, 2) if meet(x, y)]
+    shades = [rectangle.get_facecolor()[:3] for rectangle in drawn[0].axes[0].patches]
+    assert len(shades) == len(pairs)
+    filled = [rectangle.get_facecolor()[3] > 0 for rectangle in drawn[0].axes[0].patches]
+    assert filled == [p <= 0.05 for p in pairs["p"]]
+    least = {sum(shade): pairs["difference"][[one == shade for one in shades] & pairs["p"].le(0.05)].min()
+             for shade, seen in zip(shades, filled, strict=True) if seen}  # fmt: skip
+    assert [least[light] for light in sorted(least, reverse=True)] == pytest.approx([0.02, 0.06, 0.16])
+
+
+def test_wins_of_too_many_methods_for_a_column_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="50 methods are too many for --wins at this width: draw it at --width page"):
+        draw_wins(pairs_of(50), tmp_path / "a.pdf", Look("column"))
 
 
 def test_a_method_to_highlight_that_is_not_there_is_refused():

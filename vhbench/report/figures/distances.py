@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINE, TOP = 0.3, 0.5  # inches: of a method's histograms, and of headings and axis
+HIGHEST = 8.0  # inches of all histograms, that they fit a page
+LOWEST = 0.14  # of one, that names do not touch
 OTHERS = "#303030"
 
 
@@ -40,7 +42,8 @@ def draw_distances(counts: pd.DataFrame, path: Path, look: Look = USUAL_LOOK) ->
     lengths = sorted(int(bits) for bits in counts["bits"].unique())
     splits = list(counts.groupby(grid.PER_SPLIT, sort=False))
     lines = [(name, part, str(label)) for name, part in splits for label in part["label"].unique()]
-    figure = Figure(layout="constrained", figsize=(look.inches, TOP + LINE * len(lines)))
+    line = max(LOWEST, min(LINE, HIGHEST / len(lines)))
+    figure = Figure(layout="constrained", figsize=(look.inches, TOP + line * len(lines)))
     figure.get_layout_engine().set(**{**grid.PADS, "h_pad": 0.01, "hspace": 0})  # type: ignore[union-attr]
     axes = figure.subplots(len(lines), len(lengths), squeeze=False)
     for row, (name, part, label) in enumerate(lines):

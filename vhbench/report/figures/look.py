@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from vhbench.errors import UsageError, unknown
-from vhbench.report.shown import Names, usual_names
+from vhbench.report.shown import Names, short_labels, usual_names
 from vhbench.scoring.names import REFERENCES
 from vhbench.system.environment import import_without
 from vhbench.system.text import plain
@@ -32,7 +32,7 @@ COLORS = ("#0072B2", "#D55E00", "#117733", "#882255", "#000000", "#B07C00", "#33
 GREY, REFERENCE = "#A0A0A0", "#707070"
 REFERENCE_LINES = {"chance": ":", "cosine": "--", "attainable": "-."}
 REFERENCE_NAMES = {**REFERENCES, "cosine": "cosine (float)"}  # of mean frames: the table says it in full
-SUFFIX_MARKS = "*†‡§"
+MARKS = "*†‡§¶#"  # of settings that are too much for a name
 LOOK: dict[Any, Any] = {
     "font.size": USUAL,
     "axes.titlesize": USUAL,
@@ -163,30 +163,16 @@ def series_of(rows: Iterable[tuple[str, str]], look: Look) -> tuple[dict[str, Se
         if text not in known:
             raise unknown("method or row to highlight", text, known)
     bold = {label for method, label in own if not look.highlight or {method, label} & set(look.highlight)}
-    names, note = _short_names(own, look.names)
+    shown = {label: look.names.label(label, method) for method, label in own}
+    short, settings = short_labels(own, shown, MARKS)
+    names = {label: plain(name) for label, name in short.items()}
+    note = "; ".join(f"{mark}{plain(text)}" for mark, text in settings.items())
     looks = distinct_styles(own, bold)
     found = {label: Series(label, method, names[label], looks[label], label in bold, False) for method, label in own}
     for method, label in pairs:
         if method in REFERENCES:
             found[label] = Series(label, method, REFERENCE_NAMES[method], style(method), False, True)
     return found, note
-
-
-def _short_names(rows: Sequence[tuple[str, str]], names: Names) -> tuple[dict[str, str], str]:
-    """Return label -> name; settings that several methods share become a mark, which the note explains."""
-    having: dict[str, set[str]] = {}
-    for method, label in rows:
-        having.setdefault(label.removeprefix(method).strip(), set()).add(method)
-    shared = [suffix for suffix, methods in having.items() if suffix and len(methods) > 1]
-    marks = dict(zip(shared, SUFFIX_MARKS, strict=False))
-    found = {}
-    for method, label in rows:
-        suffix = label.removeprefix(method).strip()
-        name = names.label(label, method)
-        marked = suffix in marks and name.endswith(suffix)
-        found[label] = plain(name.removesuffix(suffix).strip() + marks[suffix] if marked else name)
-    used = {suffix: mark for suffix, mark in marks.items() if any(name.endswith(mark) for name in found.values())}
-    return found, "; ".join(f"{mark} {plain(suffix.strip('[]'))}" for suffix, mark in used.items())
 
 
 def distinct_styles(rows: Sequence[tuple[str, str]], bold: set[str]) -> dict[str, dict[str, Any]]:
