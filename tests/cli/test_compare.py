@@ -332,7 +332,10 @@ def test_latex_lines_have_a_cell_a_column_and_all_that_opens_closes(vhbench, tes
     write_run("itq", 16, params=hostile, changed=hostile)
     write_run("itq", 16, protocol="fcvid", value=0.2)
     text = vhbench("compare", "--out", out, "--format", "latex", *options).out
-    assert r"ITQ [note=50\% \& \textless{}b\textgreater{} \textbackslash{}\textbackslash{} \_\#\$" in text
+    assert r"ITQ\textsuperscript{1}" in text
+    assert (
+        r"\textsuperscript{1} note=50\% \& \textless{}b\textgreater{} \textbackslash{}\textbackslash{} \_\#\$" in text
+    )
     tabulars = re.findall(r"begin{tabular}{(\w+)}(.*?)\\end{tabular}", text, re.DOTALL)
     for columns, body in tabulars:
         lines = [line for line in body.splitlines() if line.endswith(r" \\")]
@@ -341,6 +344,17 @@ def test_latex_lines_have_a_cell_a_column_and_all_that_opens_closes(vhbench, tes
         unescaped = re.sub(r"\\[{}]", "", table)
         assert unescaped.count("{") == unescaped.count("}")
         assert nested(re.findall(r"\\(begin|end){([\w*]+)}", table))
+
+
+def test_latex_of_many_long_rows_is_one_table_with_their_settings_below(vhbench, write_run, out):
+    changed = {"epochs": 6, "stage1_epochs": 10, "batch_size": 64}
+    for number, method in enumerate(entry.name for entry in Registry().methods()):
+        for bits in (16, 32, 64, 128):
+            given = {"params": changed, "changed": changed} if number % 2 else {}
+            write_run(method, bits, value=0.3 + number / 100, **given)
+    text = vhbench("compare", "--out", out, "--format", "latex").out
+    assert text.count(r"\begin{tabular}") == text.count(r"\begin{table") == 1
+    assert text.count("stage1") == 1 and "UVVH" in text
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
@@ -366,6 +380,9 @@ def test_latex_compiles(vhbench, tested, write_run, out, tmp_path, options, kind
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert not [line for line in done.stdout.splitlines() if "Missing character" in line]
+    if "twocolumn" in kind:
+        log = (tmp_path / "table.log").read_text(errors="replace")
+        assert "Overfull" not in log and "Float too large" not in log
 
 
 def test_what_is_shown_can_be_renamed_sorted_and_put_as_differences(vhbench, tested, out):

@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from vhbench.report.layout import RowTable, TableCell, TableLine
 from vhbench.report.narrow import column_groups
 from vhbench.system.text import latex as escape
 
-NARROW, WIDE = 240, 490  # points: a column and a page of two-column classes
-CHARACTER, BETWEEN = 4.3, 6  # points, in \small: of a character of a number, and between two columns
+NARROW, WIDE = 229, 468  # points: a column and a page of `article` in two columns, the narrowest of the usual classes
+HIGH = 500  # points of a page, less its caption
+LINE, NOTE = 11.5, 9.5  # points: of a line, and of one of the notes
+BETWEEN = 6  # points between two columns
+SIZE = 9.25  # points: \small, a little more than its fonts' 9, for bold numbers
+NARROWS, WIDES = "ijlt.,:;!'()[]|I ", "mwMWQ%@+<>=±"  # characters that Computer Modern sets unlike a number
 
 
 def latex(table: RowTable) -> str:
     r"""Return a table as a LaTeX `table` environment, `table*` where a column of two is too narrow; needs booktabs.
 
-    Where there are several metrics, they head the code lengths. What is wider than a page becomes several tabulars in
-    one environment. Special characters are escaped; one that pdfLaTeX's default fonts do not have is written as
-    [U+....].
+    Where there are several metrics, they head the code lengths. What is wider than a page becomes several tabulars, and
+    what is higher than a page becomes several environments. Special characters are escaped; one that pdfLaTeX's default
+    fonts do not have is written as [U+....].
     """
     parts = column_groups(table, lambda part: _width(part) <= WIDE)
     parts = parts or column_groups(table, lambda part: len(part.columns) == 1)
     ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
+    notes = " ".join(f"{escape(note)}." for note in (*parts[-1].notes, *ranks))
     environment = "table" if max(map(_width, parts)) <= NARROW else "table*"
+    below = NOTE * len(notes) * 4 / (NARROW if environment == "table" else WIDE)
+    floats: list[list[RowTable]] = [[]]
+    for part in parts:
+        rest = below if part is parts[-1] else 0
+        if floats[-1] and sum(map(_height, [*floats[-1], part])) + rest > HIGH:
+            floats.append([])
+        floats[-1].append(part)
+    texts = []
+    for number, group in enumerate(floats):
+        caption = f"{table.caption}{', continued' if number else ''}"
+        last = rf"\par\smallskip{{\footnotesize\raggedright {notes}\par}}"
+        texts.append(_float(environment, caption, group, [last] if group is floats[-1] else []))
+    return "\n".join([r"% needs \usepackage{booktabs}", *texts])
+
+
+def _float(environment: str, caption: str, parts: Sequence[RowTable], notes: Sequence[str]) -> str:
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
             rf"\begin{{{environment}}}",
             r"\centering",
-            rf"\caption{{{escape(table.caption)}.}}",
+            rf"\caption{{{escape(caption)}.}}",
             r"\small",
             rf"\setlength{{\tabcolsep}}{{{BETWEEN / 2:.0f}pt}}",
             "\n\\par\\medskip\n".join(map(_tabular, parts)),
-            *(rf"\par\smallskip{{\footnotesize {escape(note)}.\par}}" for note in (*parts[-1].notes, *ranks)),
+            *notes,
             rf"\end{{{environment}}}",
         ]
     )
 
 
+def _height(table: RowTable) -> float:
+    """Return about how high a table is set, in points: its lines, its heads, and the rules."""
+    return LINE * (len(table.lines) + 4)
+
+
 def _width(table: RowTable) -> float:
     """Return about how wide a table is set, in points."""
-    labels = [f"{line.letter} {line.label}" for line in table.lines]
-    columns = [max(map(len, labels)), len("seeds")]
+    columns = [max(_text_width(line.label + line.marks) for line in table.lines), _text_width("seeds")]
+    if table.lettered:
+        columns.append(_text_width("#"))
     for number, (_, heading) in enumerate(table.columns):
         cells = [line.cells[number] for line in table.lines]
-        columns.append(max(len(heading), *(len(f"{c.text}{c.superscript}  {c.sd} {c.ci}") for c in cells)))
+        columns.append(max(_text_width(heading), *map(_cell_width, cells)))
     if table.remarked:
-        columns.append(max(len(line.remark) for line in table.lines))
-    return CHARACTER * sum(columns) + BETWEEN * (len(columns) + 1)
+        columns.append(max(_text_width(line.remark) for line in table.lines))
+    return sum(columns) + BETWEEN * len(columns)
+
+
+def _cell_width(cell: TableCell) -> float:
+    spread = f" ± {cell.sd}" if cell.sd else ""
+    interval = f" {cell.ci.replace('-', '+')}" if cell.ci else ""  # a minus is as wide as a plus
+    main = cell.text.replace("-", "+")
+    return _text_width(f"{main}{spread}{interval}") + 0.7 * _text_width(cell.superscript.replace("-", "+") + cell.flags)
+
+
+def _text_width(text: str) -> float:
+    """Return about how wide a text is set, in points."""
+    ems = sum(0.3 if c in NARROWS else 0.8 if c in WIDES else 0.7 if c.isupper() else 0.5 for c in text)
+    return SIZE * ems
 
 
 def _tabular(table: RowTable) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,9 @@ from vhbench.report.narrow import column_groups
 from vhbench.report.pairs import COLUMNS as PAIR_COLUMNS
 from vhbench.report.pairs import pair_list, pair_tables
 from vhbench.report.rows import Row
+from vhbench.report.shown import Names, renamed, short_labels
 from vhbench.report.written import AS_FRACTIONS, Form
-from vhbench.system.text import csv_cell, markdown
+from vhbench.system.text import csv_cell, markdown, plain
 
 FORMATS = ("table", "md", "csv", "latex", "json")
 COLUMNS = (
@@ -28,6 +30,7 @@ COLUMNS = (
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
     "beside", "warnings", "reference", "difference", "difference_low", "difference_high", "folds", "tuned",
 )  # fmt: skip
+NUMBERS = [f"{number}".translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) for number in range(1, 100)]
 SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
 
 
@@ -59,11 +62,27 @@ def render_rows(
         if form == "json":
             return json.dumps(lines, indent=1, allow_nan=False)
         return _csv(PAIR_COLUMNS, lines) if pairs else _csv(COLUMNS, [_cells(row) for row in rows])
+    rows, settings = _with_marks(rows) if form == "latex" else (rows, {})
     laid_out = pair_tables(rows, written) if pairs else tables(rows, written)
+    laid_out = [replace(table, notes=(*table.notes, *_meanings(table, settings))) for table in laid_out]
     writers: dict[str, Callable[[RowTable], str]] = {
         "table": partial(_terminal, width=width), "md": _markdown, "latex": latex
     }  # fmt: skip
     return "\n\n".join(map(writers[form], laid_out))
+
+
+def _with_marks(rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
+    """Put marks in the place of settings that are too long for a paper's table, and return what the marks mean."""
+    labels = {row.label: row.method for row in rows if row.ours}
+    short, settings = short_labels(((m, label) for label, m in labels.items()), {one: one for one in labels}, NUMBERS)
+    return renamed(rows, Names(given=short)), settings
+
+
+def _meanings(table: RowTable, settings: Mapping[str, str]) -> list[str]:
+    """Say what the marks behind the names of a table mean."""
+    used = {mark for mark in settings if any(line.label.endswith(mark) for line in table.lines)}
+    texts = [f"{mark} {plain(text)}" for mark, text in settings.items() if mark in used]
+    return ["; ".join(texts)] if texts else []
 
 
 def _terminal(table: RowTable, width: int | None = None) -> str:

@@ -20,6 +20,7 @@ LATEX = {
     '"': "''", "±": r"$\pm$", "≤": r"$\leq$", "†": r"$^{\dagger}$", "§": r"$^{\S}$",
     "‡": r"$^{\ddagger}$", "¶": r"$^{\P}$",
     "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}", "—": r"\textemdash{}", "’": "'", "…": r"\ldots{}",
+    **{digit: rf"\textsuperscript{{{number}}}" for number, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }  # fmt: skip
 LATEX_PLAIN = re.compile(r"[\x20-\x7eÀ-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what pdfLaTeX prints with its default fonts
 

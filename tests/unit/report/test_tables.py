@@ -10,6 +10,8 @@ import pytest
 
 from vhbench.errors import UsageError
 from vhbench.report.beside import with_published
+from vhbench.report.latex import latex
+from vhbench.report.layout import RowTable, TableCell, TableLine
 from vhbench.report.published import read_published
 from vhbench.report.rows import Comparison, Row
 from vhbench.report.tables import COLUMNS, FORMATS, render_rows
@@ -172,3 +174,14 @@ def test_a_title_links_nowhere_and_no_cell_is_a_formula(form):
 
 def test_characters_that_latex_has_no_font_for_are_written_as_numbers():
     assert escape("é ß 漢 -- ł") == "é ß [U+6F22] -{}- [U+0142]"
+
+
+def test_latex_higher_than_a_page_goes_on_in_a_table_of_its_own():
+    cells = tuple(TableCell("0.123", sd="0.456", ci="[0.100, 0.200]") for _ in range(6))
+    lines = tuple(TableLine(f"m{number}", "", "", "3", False, "", cells) for number in range(31))
+    columns = tuple(("map@20", f"{bits} bits") for bits in (8, 16, 32, 64, 128, 256))
+    text = latex(RowTable("toy", columns, lines, ("a note",), False, "mAP@20 on toy"))
+    tables = text.split(r"\begin{table*}")[1:]
+    assert [table.count(r"\begin{tabular}") for table in tables] == [1, 1]
+    assert "mAP@20 on toy." in tables[0] and "mAP@20 on toy, continued." in tables[1]
+    assert ["a note." in table for table in tables] == [False, True] and text.count("0.123") == 6 * 31
