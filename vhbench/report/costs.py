@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vhbench.report.folds import averaged
 from vhbench.report.references import with_references
 from vhbench.report.rows import rows
-from vhbench.runs.groups import USUAL, Choice, Group, groups
+from vhbench.runs.groups import USUAL, Choice, Group, fold_of, groups
 from vhbench.runs.record import Record
 from vhbench.runs.references import KeptReferences
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def costs(records: Sequence[Record], choice: Choice, references: Sequence[KeptReferences] = ()) -> pd.DataFrame:
-    """Return the first metric of each method and code length, and what it took, averaged over seeds.
+    """Return the first metric of each method and code length, and what it took: means over seeds and splits.
 
     Args:
         records: runs of any status; only "done" ones count.
@@ -26,9 +27,10 @@ def costs(records: Sequence[Record], choice: Choice, references: Sequence[KeptRe
         references: what the runs are held against, added as further methods without costs.
 
     Returns:
-        A row a method and code length: protocol, split, method, label, bits, seeds (how many), synthetic, metric,
-        value, sd, fit_s, encode_ms (a video), memory_mb (largest of the seeds: of the GPU where all ran on one, else of
-        the process), memory ("GPU" or "process"), learnt_numbers, device. None where not recorded.
+        A row a method and code length: protocol, split, method, label, bits, seeds (how many), synthetic, folds (over
+        how many splits it is the mean; 0 where the protocol has one), metric, value, sd, fit_s, encode_ms (a video),
+        memory_mb (largest of the runs: of the GPU where all ran on one, else of the process), memory ("GPU" or
+        "process"), learnt_numbers, device. None where not recorded.
 
     Raises:
         UsageError: as `report.rows.rows`.
@@ -37,8 +39,12 @@ def costs(records: Sequence[Record], choice: Choice, references: Sequence[KeptRe
 
     alike = groups(records, choice)
     found = rows(records, replace(choice, metrics=list(choice.metrics)[:1] or [USUAL]))
-    found = with_references(found, alike, references)
-    of_groups = {(group.protocol, group.label, group.spec["bits"]): group for group in alike}
+    found = averaged(with_references(found, alike, references), alike, choice)
+    of_rows: dict[tuple[str, str, int, bool], list[Group]] = {}
+    for group in alike:
+        fold = fold_of(group.records[0])
+        for protocol, is_mean in [(group.protocol, False), *([(fold.name, True)] if fold else [])]:
+            of_rows.setdefault((protocol, group.label, group.spec["bits"], is_mean), []).append(group)
     on_gpus = all(group_memory(group, "peak_gpu_mb") is not None for group in alike)
     return pd.DataFrame(
         {
@@ -49,10 +55,11 @@ def costs(records: Sequence[Record], choice: Choice, references: Sequence[KeptRe
             "bits": row.bits,
             "seeds": len(row.seeds),
             "synthetic": row.synthetic,
+            "folds": row.folds,
             "metric": row.metric,
             "value": row.value,
             "sd": row.sd,
-            **_cost(of_groups.get((row.protocol, row.label, row.bits)), on_gpus),
+            **_cost(of_rows.get((row.protocol, row.label, row.bits, row.folds > 0), []), on_gpus),
         }
         for row in found
     )
@@ -73,15 +80,16 @@ def device_of(environment: Mapping[str, Any]) -> str:
     return f"{environment.get('cpu', 'unknown')}{words}"
 
 
-def _cost(group: Group | None, on_gpus: bool) -> dict[str, Any]:
-    if group is None:
+def _cost(of_row: Sequence[Group], on_gpus: bool) -> dict[str, Any]:
+    if not of_row:
         return {}
-    data = [record.data for record in group.records]
+    data = [record.data for group in of_row for record in group.records]
+    peaks = [group_memory(group, "peak_gpu_mb" if on_gpus else "peak_rss_mb") for group in of_row]
     speed = _mean(entry["timing"].get("videos_per_s") for entry in data)
     return {
         "fit_s": _mean(entry["timing"].get("fit_s") for entry in data),
         "encode_ms": 1000 / speed if speed else None,
-        "memory_mb": group_memory(group, "peak_gpu_mb" if on_gpus else "peak_rss_mb"),
+        "memory_mb": None if None in peaks else max(peak for peak in peaks if peak is not None),
         "memory": "GPU" if on_gpus else "process",
         "learnt_numbers": _mean(entry.get("learnt_numbers") for entry in data),
         "device": "; ".join(sorted({device_of(entry["environment"]) for entry in data})),

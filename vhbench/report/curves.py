@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vhbench.errors import StoreError
+from vhbench.report.folds import averaged
 from vhbench.report.references import with_references
 from vhbench.report.rows import rows
 from vhbench.runs.groups import Choice, Group, groups, in_database
@@ -45,7 +46,7 @@ def pr_curves(records: Sequence[Record], choice: Choice) -> pd.DataFrame:
 
 
 def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[KeptReferences] = ()) -> pd.DataFrame:
-    """Return mAP@K for every K that the runs have recorded, averaged over seeds.
+    """Return mAP@K for every K that the runs have recorded, averaged over seeds and over the splits of a protocol.
 
     Args:
         records: runs of any status; only "done" ones count.
@@ -53,7 +54,8 @@ def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[K
         references: what the runs are held against, added as further methods.
 
     Returns:
-        A row a point: protocol, split, method, label, bits, seeds (how many), synthetic, metric, k, value, sd.
+        A row a point: protocol, split, method, label, bits, seeds (how many), synthetic, folds (over how many splits
+        it is the mean; 0 where the protocol has one), metric, k, value, sd.
 
     Raises:
         UsageError: a name or code length that no finished run has.
@@ -64,7 +66,7 @@ def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[K
     recorded = [metric for group in alike for metric in recorded_metrics(group.records[0].scores)]
     metrics = [f"map@{k}" for k in sorted({metric.k for metric in recorded if metric.kind == "map" and metric.k})]
     found = rows(records, replace(choice, metrics=metrics)) if metrics else []
-    found = with_references(found, alike, references)
+    found = averaged(with_references(found, alike, references), alike, choice)
     return pd.DataFrame(
         {
             "protocol": row.protocol,
@@ -74,6 +76,7 @@ def map_curves(records: Sequence[Record], choice: Choice, references: Sequence[K
             "bits": row.bits,
             "seeds": len(row.seeds),
             "synthetic": row.synthetic,
+            "folds": row.folds,
             "metric": row.metric,
             "k": Metric.parse(row.metric).k,
             "value": np.nan if row.value is None else row.value,

@@ -138,10 +138,22 @@ def mark_lone(axis: Axes, series: Series, x: pd.Series, y: pd.Series) -> None:
 
 
 def title(name: Any, part: pd.DataFrame) -> str:
-    """Return the name of a protocol and split, and whether its features are made up."""
+    """Return the name of a protocol and split, and whether it is a mean over splits and its features are made up."""
     protocol, split = name
     text = protocol if split == protocol.partition(" (data ")[0] else f"{protocol}, split {split}"
+    if "folds" in part and part["folds"].any():
+        text += f", mean over {part['folds'].max()} splits"
     return plain(f"{text} (synthetic features)" if part["synthetic"].any() else text)
+
+
+def fewer_splits(data: pd.DataFrame) -> str:
+    """Say which rows are means over fewer splits than others of their protocol; "" where none is."""
+    most = data.groupby("protocol")["folds"].transform("max")
+    rows = data[(data["folds"] > 0) & (data["folds"] < most)]
+    few = dict.fromkeys(
+        f"{label} over {folds} splits only" for label, folds in zip(rows["label"], rows["folds"], strict=True)
+    )
+    return plain("; ".join(few))
 
 
 def save(figure: Figure, data: pd.DataFrame, path: Path) -> list[Path]:

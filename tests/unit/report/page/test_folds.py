@@ -1,7 +1,9 @@
 """What the report page shows of a protocol of several splits: first the mean as `vhbench compare` shows it."""
 
 import math
+import re
 
+import pandas as pd
 import pytest
 from made_runs import Made, make_run
 
@@ -114,3 +116,28 @@ def test_a_name_that_has_runs_of_one_split_too_is_not_averaged(out, caplog):
     content = page_of(out)
     assert [one["name"] for one in content["sets"]] == ["own", "own-fold1", "own-fold2"]
     assert f"{reason}." in content["lacking"]
+
+
+def test_figures_of_scores_show_the_means_of_compare(runs, tmp_path):
+    files = {name: tmp_path / f"{name}.svg" for name in ("map_file", "tradeoff")}
+    rows = vhbench.compare("own", metric="map@20", out=runs, **files).set_index(["label", "bits"])
+    for path in files.values():
+        data = pd.read_csv(path.with_suffix(".csv"))
+        data = data[(data["metric"] == rows["metric"].iloc[0]) & data["method"].isin(["itq", "lsh"])]
+        assert set(data["protocol"]) == {"own"}
+        shown = data.set_index(["label", "bits"]).sort_index()
+        for name in ("value", "sd", "folds"):
+            assert shown[name].to_dict() == pytest.approx(rows[name].to_dict(), rel=1e-12)
+        words = " ".join(re.findall(">([^<>]+)</text>", path.read_text())).lower()  # a line each
+        assert "own, mean over 3 splits" in words and "lsh over 2 splits only" in words
+
+
+def test_the_cost_of_a_mean_is_that_of_its_splits(runs, tmp_path):
+    vhbench.compare(out=runs, tradeoff=tmp_path / "costs.svg")
+    shown = pd.read_csv(tmp_path / "costs.csv").set_index(["protocol", "label"])
+    for label, folds in (("itq", {1, 2, 3}), ("lsh", {1, 3})):
+        records = [r for r in Store(runs).records()[0] if r.spec["method"] == label and r.spec["protocol"] != "made"]
+        assert {r.spec["protocol"] for r in records} == {f"own-fold{number}" for number in folds}
+        fit = sum(r.data["timing"]["fit_s"] for r in records) / len(records)
+        assert shown.loc[("own", label), "fit_s"] == pytest.approx(fit)
+        assert shown.loc[("own", label), "memory_mb"] == max(r.data["memory"]["peak_rss_mb"] for r in records)
