@@ -42,12 +42,13 @@ def frames():
     both = [*LABELS, *((name, name) for name in REFERENCES)]
     points = [(method, label, bits) for method, label in both for bits in LENGTHS]
     maps = [
-        {**facts(*point), "metric": METRIC, "k": k, "value": level(*point) * (1 - k / 400), "sd": 0.02}
+        {**facts(*point), "folds": 0, "metric": METRIC, "k": k, "value": level(*point) * (1 - k / 400), "sd": 0.02}
         for point in points for k in KS
     ]  # fmt: skip
     costs = [
-        {**facts(*point), "metric": METRIC, "value": level(*point), "sd": 0.02, "fit_s": 900 * level(*point) ** 4,
-         "encode_ms": 2 + level(*point), "memory_mb": 700 + 900 * level(*point), "memory": "process", "device": "CPU"}
+        {**facts(*point), "folds": 0, "metric": METRIC, "value": level(*point), "sd": 0.02,
+         "fit_s": 900 * level(*point) ** 4, "encode_ms": 2 + level(*point), "memory_mb": 700 + 900 * level(*point), "memory": "process",
+         "device": "CPU"}
         for point in points
     ]  # fmt: skip
     recall = np.linspace(0, 1, 9)
