@@ -47,8 +47,8 @@ def frames():
     ]  # fmt: skip
     costs = [
         {**facts(*point), "folds": 0, "metric": METRIC, "value": level(*point), "sd": 0.02,
-         "fit_s": 900 * level(*point) ** 4, "encode_ms": 2 + level(*point), "memory_mb": 700 + 900 * level(*point), "memory": "process",
-         "device": "CPU"}
+         "fit_s": 900 * level(*point) ** 4, "encode_ms": 2 + level(*point), "memory_mb": 700 + 900 * level(*point),
+         "memory": "process", "device": "CPU"}
         for point in points
     ]  # fmt: skip
     recall = np.linspace(0, 1, 9)
