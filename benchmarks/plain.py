@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +39,16 @@ class Videos(Dataset):
 
 def epochs_of(
     method: NeuralMethod, features: np.ndarray, epochs: int, device: str, change: Callable[[nn.Module], None]
-) -> Iterator[float]:
-    """Train, and yield each epoch's mean loss a step when the epoch is over.
+) -> Iterator[tuple[int, float, float]]:
+    """Train, and yield each epoch's stage, its seconds and its mean loss a step when the epoch is over.
+
+    What an epoch's batches are made of is in memory before the clock runs. Optimisers that a method chooses itself are
+    its own; all others are torch's default Adam.
 
     Args:
         method: unfitted; its network and its loss are trained.
         features: float32 (videos, frames, dim).
-        epochs: how many.
+        epochs: how many, as a run's budget.
         device: "cpu" or "cuda:N".
         change: what is done to the new network, e.g. `torch_layers`.
     """
@@ -53,21 +58,53 @@ def epochs_of(
     change(module)
     module.to(device)
     method.prepare(module, train, ctx)
-    optimizer = torch.optim.Adam(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)
-    loader = DataLoader(Videos(features), method.batch_size, shuffle=True, pin_memory=device != "cpu")
-    for epoch in range(epochs):
-        module.train()
-        method.start_epoch(module, train, Moment(epoch, epochs))
-        losses = []
-        for rows, batch in loader:
-            if len(rows) == 1:
-                continue
-            loss = torch.stack([*method.loss(module, batch.to(device), Moment(epoch, epochs, rows)).values()]).sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+    for stage, count in enumerate(method.stages(epochs)):
+        for epoch in range(count):
+            module.train()
+            moment = Moment(epoch, count, stage=stage, ctx=ctx)
+            if epoch == 0:
+                method.start_stage(module, train, moment)
+                optimizers = _optimizers(method, module)
+            began = time.perf_counter()
+            method.start_epoch(module, train, moment)
+            seconds = time.perf_counter() - began
+            inputs = method.inputs(module, train, moment)
+            videos = features if inputs is train else np.concatenate(list(inputs.arrays(method.batch_size)))
+            loader = DataLoader(Videos(videos), method.batch_size, shuffle=True, pin_memory=device != "cpu")
+            began = time.perf_counter()
+            loss = float(np.mean(_steps(method, module, optimizers, loader, moment)))
+            method.end_epoch(module, train, moment)
+            yield stage, seconds + time.perf_counter() - began, loss
+
+
+def _optimizers(method: NeuralMethod, module: nn.Module) -> list[torch.optim.Optimizer]:
+    if type(method).optimizer is NeuralMethod.optimizer:
+        return [torch.optim.Adam(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)]
+    made = method.optimizer(module)
+    return [made] if isinstance(made, torch.optim.Optimizer) else list(made)
+
+
+def _steps(
+    method: NeuralMethod,
+    module: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    loader: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    moment: Moment,
+) -> list[float]:
+    """Do an epoch's steps at the first learning rate and return their losses."""
+    losses = []
+    for rows, batch in loader:
+        if len(rows) == 1:
+            continue
+        module.zero_grad()
+        parts = method.gradient(module, batch.to(moment.ctx.device), replace(moment, rows=rows))
+        method.before_step(module, moment)
+        for optimizer in optimizers:
             optimizer.step()
-            losses.append(loss.item())
-        yield float(np.mean(losses))
+        with torch.no_grad():
+            method.after_step(module, moment)
+        losses.append(sum(part.item() for part in parts.values()))
+    return losses
 
 
 def same(module: nn.Module) -> None:

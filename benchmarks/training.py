@@ -3,7 +3,7 @@
     python -m vhbench.benchmarks.training [--method uvvh,ssth] [--videos 512] [--device cpu] [--epochs 3] [--quick]
 
 Made-up videos of 25 frames of 4096 dimensions, held in memory (on a GPU: `ours` holds them there, as a run does where
-they fit). Videos a second of the fastest epoch, reading included:
+they fit). Videos a second of each stage's fastest epoch, reading included:
 
 - ours: `fit` in float32, and in bf16;
 - same module: a DataLoader over single videos, torch's default Adam, the same network and loss, float32;
@@ -17,7 +17,6 @@ takes longer. Loss: the last epoch's, which differs by the draw of batches and b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -65,8 +64,10 @@ def made_up(videos: int, dim: int) -> np.ndarray:
     return np.maximum(features, 0, out=features)
 
 
-def ours(method: NeuralMethod, features: np.ndarray, epochs: int, device: str, precision: str) -> tuple[float, float]:
-    """Return the seconds of the fastest epoch, and the last epoch's loss."""
+def ours(
+    method: NeuralMethod, features: np.ndarray, epochs: int, device: str, precision: str
+) -> list[tuple[int, float, float]]:
+    """Return the stage, the seconds and the loss of every epoch."""
     from vhbench.features.placement import place
     from vhbench.method import Budget, Epoch, FitContext
     from vhbench.videos import VideoSet
@@ -76,17 +77,16 @@ def ours(method: NeuralMethod, features: np.ndarray, epochs: int, device: str, p
     if device != "cpu":
         train, _ = place(train, device)
     method.fit(train, FitContext(budget=Budget(epochs), device=device, precision=precision, report=reports.append))
-    return min(report.seconds for report in reports), reports[-1].loss
+    stages = [stage for stage, count in enumerate(method.stages(epochs)) for _ in range(count)]
+    return [(stage, report.seconds, report.loss) for stage, report in zip(stages, reports, strict=True)]
 
 
-def timed(losses: Iterable[float]) -> tuple[float, float]:
-    """Return the seconds of the fastest epoch of a loop that yields their losses, and the last loss."""
-    seconds, began, last = [], time.perf_counter(), float("nan")
-    for loss in losses:
-        last = loss
-        seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-    return min(seconds), last
+def by_stage(epochs: Iterable[tuple[int, float, float]]) -> list[tuple[float, float]]:
+    """Return, of each stage that has epochs, the seconds of the fastest one and the loss of the last."""
+    stages: dict[int, list[tuple[float, float]]] = {}
+    for stage, seconds, loss in epochs:
+        stages.setdefault(stage, []).append((seconds, loss))
+    return [(min(seconds for seconds, _ in each), each[-1][1]) for each in stages.values()]
 
 
 def main() -> None:
@@ -121,19 +121,22 @@ def main() -> None:
     for entry in neural_methods(args.method):
         settings = features, args.epochs, args.device
         loops = [
-            timed(plain.epochs_of(make(entry, args.bits), *settings, change))
+            by_stage(plain.epochs_of(make(entry, args.bits), *settings, change))
             for change in (plain.same, plain.torch_layers)
         ]
-        flops = min(measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,))
+        flops = measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,)
         for precision, rate in rates.items():
-            seconds, loss = ours(make(entry, args.bits), *settings, precision)
-            bound = 1 / max(flops / rate, 4 * FRAMES * dim / bandwidth)
-            mine, others = videos / seconds, [videos / each for each, _ in loops]
-            cells = [cell for other in others for cell in (other, machine.ratio(mine, other))]
-            table.row(
-                f"{entry.name}, {precision}", mine, *cells, bound, machine.share(mine, bound), f"{loss:.5g}",
-                f"{loops[0][1]:.5g}",
-            )  # fmt: skip
+            stages = by_stage(ours(make(entry, args.bits), *settings, precision))
+            for number, (seconds, loss) in enumerate(stages):
+                work = flops[0] if number == 0 else flops[-1]
+                bound = 1 / max(work / rate, 4 * FRAMES * dim / bandwidth)
+                mine, others = videos / seconds, [videos / loop[number][0] for loop in loops]
+                cells = [cell for other in others for cell in (other, machine.ratio(mine, other))]
+                name = entry.name if len(stages) == 1 else f"{entry.name} stage {number + 1}"
+                table.row(
+                    f"{name}, {precision}", mine, *cells, bound, machine.share(mine, bound), f"{loss:.5g}",
+                    f"{loops[0][number][1]:.5g}",
+                )  # fmt: skip
     if args.device != "cpu":
         print(f"\npeak GPU memory: {torch.cuda.max_memory_allocated(args.device) / 2**20:,.0f} MiB")
 
