@@ -18,7 +18,7 @@ NAMES = {
 METHOD = BTH(16, width=32)
 SIMILAR = NUMBERS["in/is_similar"]
 ANCHORS = torch.stack([NUMBERS[f"in/anchor{half}"] for half in (1, 2)], 1)
-ALL = 21  # gradients: of all parameters without the keys' bias
+ALL = 22  # gradients: of all parameters
 
 
 def halves(name: str) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 from reading import Numbers, assert_close, copy_state
 
 from vhbench.methods import conmh
-from vhbench.methods.conmh import ConMH, stacked
+from vhbench.methods.conmh import ConMH, hidden_error, stacked
 from vhbench.methods.transformer import sine_positions
 from vhbench.methods.two_views import frame_sign, video_code, views_of
 from vhbench.training import Moment
@@ -114,6 +114,16 @@ def test_loss_terms_and_all_gradients(case, monkeypatch):
     assert set(NUMBERS.names(f"grad/{case}/")) == set(theirs.values())
     for name, parameter in module.named_parameters():
         assert_close(parameter.grad, NUMBERS[f"grad/{case}/{theirs[name]}"], what=name)
+
+
+@CASES
+def test_each_views_error(case):
+    _, module, views = network(case)
+    videos = NUMBERS["in/x"]
+    for number, view in enumerate(views, 1):
+        states = module.decode(frame_sign(module.logits(view.seen(module.embed(videos)))), view)
+        error = hidden_error(videos, videos, [view], states, module.decoder.read_out)
+        assert_close(error / (view.hidden.numel() * videos.shape[2]), NUMBERS[f"out/{case}/loss_mse{number}"])
 
 
 def test_six_steps_of_adam(monkeypatch):

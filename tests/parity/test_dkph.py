@@ -15,7 +15,7 @@ NUMBERS = Numbers("dkph")
 PARTS = {"hash": "hid_b", "temporal": "temporal", "read_out": "decoder"}
 NAMES = {f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in PARTS.items() for leaf in ("weight", "bias")}
 METHOD = DKPH(16, width=32)
-ALL = 23  # gradients: of all parameters without the keys' bias
+ALL = 24  # gradients: of all parameters
 
 
 def halves(name: str) -> torch.Tensor:

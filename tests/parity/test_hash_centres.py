@@ -30,6 +30,10 @@ def test_the_start_and_its_score(rng):
 
 
 def test_the_first_centre(rng):
+    drawn = np.random.RandomState(80)
+    for y in (1, 2, 3):  # its multipliers, drawn in this order
+        expected = NUMBERS[f"in/centres/y{y}_first"].numpy()
+        assert np.array_equal(drawn.random(len(expected)), expected)
     others = START[1:].astype(float)
     centre = moved(START[0].astype(float), others, SEMANTIC[1:] @ SEMANTIC[0], 7, rng)
     assert np.array_equal(others @ centre, others @ NUMBERS["out/centres/first_centre"].numpy())

@@ -107,6 +107,14 @@ def test_stages_in_evaluation(made):
         assert_close(value, NUMBERS[f"out/eval/item/{name}"], what=name)
 
 
+@pytest.mark.parametrize("which", WHICH)
+def test_what_each_of_the_five_videos_becomes(made, which):
+    _, module, _, _ = made
+    module.eval()
+    projected = functional.linear(NUMBERS[f"in/{which}"], module.project.weight)
+    assert_close(module.steep_mean(module.encode(projected)), NUMBERS[f"out/eval/{which}/h"])
+
+
 def assert_terms(parts: dict[str, torch.Tensor], mode: str) -> torch.Tensor:
     assert parts.keys() == TERMS.keys()
     for name, theirs in TERMS.items():

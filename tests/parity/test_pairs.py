@@ -11,6 +11,7 @@ from vhbench.methods.similar_pairs import DISSIMILAR, SIMILAR, SimilarityTags, n
 
 NUMBERS = Numbers("bth")
 LATENT, ANCHORS = (NUMBERS[f"in/tags/{name}"].numpy() for name in ("latent", "anchors"))
+FLOAT32 = 1e-6  # theirs are float32
 
 
 def test_frames_are_zeroed_replaced_and_kept():
@@ -23,16 +24,22 @@ def test_frames_are_zeroed_replaced_and_kept():
 
 
 @pytest.mark.parametrize("s", [3, 4, 5])
-def test_the_nearest_anchors_and_their_weights(s):
+def test_the_nearest_anchors_their_weights_and_who_shares_them(s):
     nearest = nearest_anchors(LATENT, ANCHORS)
     assert np.array_equal(nearest[:, :s], NUMBERS[f"out/tags/pos{s}"])
-    graph = AnchorGraph(ANCHORS, s, float(NUMBERS[f"out/tags/sigma{s}"]) * 2**0.5)
-    weights = torch.from_numpy(graph.weights(LATENT).toarray())
-    assert_close(weights, NUMBERS[f"out/tags/Z{s}"], 1e-6)  # theirs are float32
+    away = np.sqrt(AnchorGraph(ANCHORS, s, 0.0).nearest(LATENT)[1][:, -1]).mean()
+    assert_close(torch.tensor(away / 2**0.5), NUMBERS[f"out/tags/sigma{s}"], FLOAT32)
+    weights = torch.from_numpy(AnchorGraph(ANCHORS, s, away).weights(LATENT).toarray())
+    assert_close(weights, NUMBERS[f"out/tags/Z{s}"], FLOAT32)
+    adjacent = weights / weights.sum(0) @ weights.T
+    assert torch.equal(adjacent > 1e-5, NUMBERS[f"out/tags/similar{s}"] == 1)
+    if s == 3:
+        assert_close(adjacent, NUMBERS["out/tags/adj3"], FLOAT32)
 
 
 def test_tags_of_all_pairs():
     tags, expected = SimilarityTags(nearest_anchors(LATENT, ANCHORS)), NUMBERS["out/tags/tag"].numpy()
+    assert np.array_equal(expected, NUMBERS["out/tags/tag_by_set_intersection"])
     i, j = np.indices(expected.shape).reshape(2, -1)
     assert np.array_equal(tags.tags(i, j).reshape(expected.shape), expected)
     for video in range(len(expected)):

@@ -9,12 +9,14 @@ from vhbench.methods.two_views import debiased_contrastive, frame_sign, video_co
 NUMBERS = Numbers("conmh")
 
 
-def test_the_sign_and_its_gradient_on_special_points():
-    x = NUMBERS["in/ste_x"].requires_grad_()
+@pytest.mark.parametrize("name", ["conmh", "bth", "dkph", "wsch", "autossvh"])
+def test_the_sign_and_its_gradient_on_special_points(name):
+    numbers = Numbers(name)
+    x = numbers["in/ste_x"].requires_grad_()
     y = frame_sign(x)
-    y.backward(NUMBERS["in/ste_upstream"].double())
-    assert torch.equal(y, NUMBERS["out/ste_y"])
-    assert torch.equal(x.grad, NUMBERS["grad/ste_x"])
+    y.backward(numbers["in/ste_upstream"].double())
+    assert torch.equal(y, numbers["out/ste_y"])
+    assert torch.equal(x.grad, numbers["grad/ste_x"])
 
 
 @pytest.mark.parametrize(("case", "ratio"), [("p75", 0.75), ("p50", 0.5)])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from reading import Numbers, assert_close, copy_state
+from sklearn.cluster import KMeans
 from torch.nn import functional
 
+from vhbench.methods import wsch as wsch_file
 from vhbench.methods.ssd import causal_convolution
 from vhbench.methods.two_views import View
 from vhbench.methods.wsch import WSCH, cluster
@@ -137,8 +139,12 @@ def test_codes_of_all_frames(wsch):
     assert torch.equal(method.codes(module, NUMBERS["in/x"]), NUMBERS["out/inference/b"] > 0)
 
 
-def test_clusters_begin_anew_and_go_on_from_the_centres_before():
+def test_clusters_begin_anew_and_go_on_from_the_centres_before(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(wsch_file, "KMeans", lambda *a, **named: fitted.append(KMeans(*a, **named)) or fitted[-1])
     first = cluster(NUMBERS["in/kmeans/codes"].float().numpy(), 7, None, 0)
     assert np.array_equal(first, NUMBERS["out/kmeans/first_centers_sign"])
+    centres = torch.from_numpy(fitted[0].cluster_centers_)
+    assert_close(centres, NUMBERS["out/kmeans/first_centers_raw"], 1e-6)  # both are float32
     again = cluster(NUMBERS["in/kmeans/codes_next_epoch"].float().numpy(), 7, first, 0)
     assert np.array_equal(again, NUMBERS["out/kmeans/next_centers_sign"])
