@@ -191,6 +191,13 @@ def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, killed,
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("sampler", ["released", "described"])
+def test_it_trains_on_thirty_frames(sampler):
+    videos, _ = toy_videos(24, 30, 12)
+    codes = AutoSSVH(6, **{**SMALL, "sampler": sampler}).fit(videos, FitContext()).encode(videos)
+    assert codes.shape == (24, 6) and 0 < codes.mean() < 1
+
+
 def test_one_video_a_cluster_and_equal_codes_train():
     videos, _ = toy_videos(2, 8, 12)
     codes = AutoSSVH(6, **SMALL).fit(videos, FitContext()).encode(videos)

@@ -120,7 +120,7 @@ def test_described_centres_start_the_classifier_in_the_order_of_the_labels(monke
     assert torch.equal(module.classifier.weight[3:], start[3:])
 
 
-@pytest.mark.parametrize("frames", [5, 8])
+@pytest.mark.parametrize("frames", [5, 8, 30])
 @pytest.mark.parametrize("form", ["released", "described"])
 def test_it_trains_on_odd_and_even_frame_counts(monkeypatch, frames, form):
     monkeypatch.setattr("vhbench.methods.hash_centres.SWEEPS", 1)
