@@ -14,7 +14,7 @@ from vhbench.errors import DataError
 from vhbench.scoring.names import DENOMINATORS, SELF_MATCHES, TIES
 from vhbench.system.files import read_text
 
-UNKNOWN, BEST, INFERRED = "unknown", "best on test", "inferred"
+UNKNOWN, BEST, INFERRED, OTHER_SETTINGS = "unknown", "best on test", "inferred", "other-settings"
 WORDS = {
     "den": (*DENOMINATORS, UNKNOWN),
     "ties": (*TIES, "numpy", UNKNOWN),
@@ -22,7 +22,7 @@ WORDS = {
     "kind": ("printed", "plot-read", "log", "derived", "claim"),
     "selection": ("last epoch", "fixed epoch", BEST, UNKNOWN),
 }
-DOUBTS = ("contradicted", "impossible", "implausible", INFERRED)
+DOUBTS = ("contradicted", "impossible", "implausible", INFERRED, OTHER_SETTINGS)
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _METRIC = re.compile(r"(map|map-gain)@[1-9]\d*|map-gmean@[1-9]\d*-[1-9]\d*")

@@ -120,8 +120,9 @@ def test_described_centres_start_the_classifier_in_the_order_of_the_labels(monke
     assert torch.equal(module.classifier.weight[3:], start[3:])
 
 
-@pytest.mark.parametrize("frames", [5, 8, 30])
-@pytest.mark.parametrize("form", ["released", "described"])
+@pytest.mark.parametrize(
+    ("frames", "form"), [(5, "released"), (8, "released"), (30, "released"), (5, "described"), (30, "described")]
+)
 def test_it_trains_on_odd_and_even_frame_counts(monkeypatch, frames, form):
     monkeypatch.setattr("vhbench.methods.hash_centres.SWEEPS", 1)
     method = small(directions=form, centres=form, epochs=2).fit(videos(frames=frames), FitContext(seed=1))

@@ -155,6 +155,16 @@ def test_contradictions_are_flagged(rows):
             assert differs == ("contradicted" in row.doubt), row
 
 
+def test_what_s5vh_prints_for_fcvid_is_of_its_logs_and_doubted_like_them(rows):
+    doubted = [row for row in rows if "other-settings" in row.doubt]
+    assert {(row.file, row.protocol) for row in doubted} == {
+        ("s5vh_readme", "fcvid"), ("s5vh_logs", "fcvid"), ("s5vh_logs", "fcvid-4000q")
+    }  # fmt: skip
+    logs = {(row.bits, row.metric): row.value for row in doubted if row.file == "s5vh_logs" and row.protocol == "fcvid"}
+    printed = [row for row in rows if row.file == "s5vh_readme" and row.protocol == "fcvid"]
+    assert all(abs(row.value - logs[row.bits, row.metric]) <= STEP + 1e-9 for row in printed)
+
+
 def test_contradicted_claims(rows):
     text = of_file(rows, "uvvh_paper_text_claims")
     claims = {(row.over, row.bits) for row in text if row.kind == "claim" and "contradicted" in row.doubt}

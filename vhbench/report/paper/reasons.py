@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vhbench.report.published import BEST, INFERRED, UNKNOWN, PublishedRow
+from vhbench.report.published import BEST, INFERRED, OTHER_SETTINGS, UNKNOWN, PublishedRow
 from vhbench.runs.record import Record
 from vhbench.runs.warnings import warnings_of
 from vhbench.scoring import Metric
@@ -63,4 +63,6 @@ def conventions(row: PublishedRow, measured_as: str, queries_in_database: bool) 
         reasons.append("the best on the test set, ours is chosen by nothing")
     if INFERRED in row.doubt:
         reasons.append("its bits or protocol are not stated")
+    if OTHER_SETTINGS in row.doubt:
+        reasons.append("made with other settings than the released ones")
     return [*reasons, *([f"{' and '.join(unknown)} unknown"] if unknown else [])]

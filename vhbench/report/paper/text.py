@@ -108,8 +108,8 @@ def _notes(lines: Sequence[Line]) -> str:
         notes.append(TOLERANCE_TEXT)
     if any(line.doubt for line in lines):
         notes.append(
-            "? the paper contradicts this number itself, it cannot be, or its setting is inferred: "
-            "results/published/README.md"
+            "? the paper contradicts this number itself, it cannot be, or its setting is inferred or not the released "
+            "one: results/published/README.md"
         )
     return "\n".join(notes)
 
