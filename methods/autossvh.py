@@ -47,6 +47,7 @@ class AutoSSVH(ConMH):
     - The released program keeps the model that scores best on its test set; here the last one is kept.
     - A small training set has at most one cluster for every 4 videos (this project's choice; the published sets have 6
       and more). k-means is faiss's in the released program, here `vhbench.methods.voting.k_means` with its settings.
+    - A tied vote of frames is +1 (released: 0, which is no bit).
     - ActivityNet's input dropout acts on the frame features here; where it acts in the released program was not seen.
 
     Args:

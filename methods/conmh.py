@@ -42,7 +42,8 @@ class ConMH(NeuralMethod):
 
     The squared error is multiplied out, which gives the same value without a reconstructed frame.
 
-    `blocks=1, heads=1` is the released `mini`, whose decoder is that of the full size.
+    `blocks=1, heads=1` is the released `mini`, whose decoder is that of the full size. The presets are the released
+    settings, but `ucf101`, which ConMH has none for: what S5VH's and AutoSSVH's programs set for their backbone there.
 
     Args:
         bits: code length k.
@@ -66,8 +67,7 @@ class ConMH(NeuralMethod):
     name = "conmh"
     reference = "Wang, Wang, Chen, Zeng, Xia, AAAI 2023"
     tags = Tags(min_frames=2)
-    # released configurations (FCVID's are the defaults); for UCF101 there is none, so what S5VH's and AutoSSVH's
-    # programs set for their backbone
+    # FCVID's are the defaults; sources: see above
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fcvid": {},
         "activitynet": {"epochs": 500, "batch_size": 128, "mask_ratio": 0.5, "contrastive_weight": 0.2, "tau": 0.05},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-BLOCK = 8192  # points whose distances are computed at a time
+BLOCK = 8192  # points whose distances are computed, or which are added up in float64, at a time
 
 
 class Clustering(NamedTuple):
@@ -39,7 +39,9 @@ def lloyd(points: torch.Tensor, centres: torch.Tensor, rounds: int, *, keep_empt
     labels, squared = nearest(points, centres)
     for _ in range(rounds):
         size = torch.bincount(labels, minlength=len(centres)).unsqueeze(1)
-        sums = torch.zeros_like(centres, dtype=torch.float64).index_add_(0, labels, points.double())
+        sums = torch.zeros_like(centres, dtype=torch.float64)
+        for block, nearest_of_block in zip(points.split(BLOCK), labels.split(BLOCK), strict=True):
+            sums.index_add_(0, nearest_of_block, block.double())
         means = (sums / size.clamp_min(1)).to(centres.dtype)
         if keep_empty:
             centres = torch.where(size > 0, means, centres)

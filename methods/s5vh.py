@@ -20,6 +20,7 @@ from vhbench.methods.conmh import ConMH
 from vhbench.methods.forms import check_forms
 from vhbench.methods.hash_centres import hash_centres
 from vhbench.methods.mamba import Mamba
+from vhbench.methods.projection import project
 from vhbench.methods.schedule import is_warm
 from vhbench.methods.transformer import EPS
 from vhbench.methods.two_views import frame_sign
@@ -54,7 +55,8 @@ class S5VH(ConMH):
 
     Different here: k-means starts by k-means++ and takes 5 rounds (released: 16 from random rows, with empty clusters
     left out). A set of fewer than `clusters` different videos, or of no more videos than `components`, has as many
-    clusters or components as it can. An unused head that scores frames is left out.
+    clusters or components as it can. An unused head that scores frames is left out. A tied vote of frames is +1
+    (released: 0, which is no bit).
 
     Args:
         bits: code length k.
@@ -277,7 +279,7 @@ def clusters_of(train: VideoSet, clusters: int, components: int, moment: Moment)
         to `components`).
     """
     means, mean, directions = mean_frames_and_components(train, min(components, train.dim, len(train) - 1))
-    points = (means - mean) @ directions
+    points = project(means, mean, directions)
     centres = k_means(points, clusters, moment.rng("clusters"))
     nearest, _ = AnchorGraph(centres, 1, 0.0).nearest(points)
     return nearest[:, 0], centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(float).tiny)

@@ -38,6 +38,8 @@ class UVVH(VariationalHashing):
       at 0: the steps that learning the mean would take are few on FCVID, but much of the training on a small set.
     - The weight of the quantisation term in Eq. 19 is not printed; 0.1 is this project's choice.
 
+    The paper has one setting for all data sets (IV-C), so its presets change nothing.
+
     On small sets, or where one direction of the features has much of their variance, the published recipe may end with
     bits that are copies of each other. Two hyper-parameters help, found by training loss and by the audit of the
     training videos' codes alone; both are as published by default:

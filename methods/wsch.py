@@ -217,7 +217,7 @@ def cluster(points: np.ndarray, count: int, before: np.ndarray | None, seed: int
     # with several threads scikit-learn adds their sums up in the order in which they finish
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters
-        fitted = KMeans(count, init=start, n_init=1, random_state=seed).fit(points)
+        fitted = KMeans(count, init=start, n_init=1, random_state=seed, algorithm="elkan").fit(points)
     centres: np.ndarray = np.sign(fitted.cluster_centers_)
     return centres
 

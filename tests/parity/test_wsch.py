@@ -148,3 +148,5 @@ def test_clusters_begin_anew_and_go_on_from_the_centres_before(monkeypatch):
     assert_close(centres, NUMBERS["out/kmeans/first_centers_raw"], 1e-6)  # both are float32
     again = cluster(NUMBERS["in/kmeans/codes_next_epoch"].float().numpy(), 7, first, 0)
     assert np.array_equal(again, NUMBERS["out/kmeans/next_centers_sign"])
+    assert_close(torch.from_numpy(fitted[1].cluster_centers_), NUMBERS["out/kmeans/next_centers_raw"], 1e-6)
+    assert np.array_equal(fitted[1].labels_, NUMBERS["out/kmeans/next_labels"])
