@@ -23,8 +23,8 @@ def folds_to_average(alike: Iterable[Group], choice: Choice) -> tuple[dict[str, 
         choice: what was asked for.
 
     Returns:
-        Protocol -> split of; and a sentence for each protocol whose splits were run on several data, or whose name has
-        runs of its own too.
+        Protocol -> split of; and a sentence for each protocol whose splits were run on several data or are not of one
+        division, or whose name has runs of its own too.
     """
     alike = list(alike)
     folds = {group.protocol: fold for group in alike if (fold := fold_of(group.records[0]))}
@@ -32,7 +32,9 @@ def folds_to_average(alike: Iterable[Group], choice: Choice) -> tuple[dict[str, 
     names = {fold.name for fold in folds.values()}
     mixed = {fold.name for protocol, fold in folds.items() if protocol.endswith(")")}
     both = {name for group in alike if (name := group.spec["protocol"]) in names}
+    counts = {name: sorted({fold.count for fold in folds.values() if fold.name == name}) for name in names}
     reasons = {
+        **{name: f"some are of {several[0]}, some of {several[-1]}" for name, several in counts.items() if several[1:]},
         **dict.fromkeys(both, "its name has runs of one split too"),
         **dict.fromkeys(mixed, "some were run on several data"),
     }
@@ -43,8 +45,9 @@ def folds_to_average(alike: Iterable[Group], choice: Choice) -> tuple[dict[str, 
 def averaged(rows: Sequence[Row], alike: Iterable[Group], choice: Choice) -> list[Row]:
     """Put the mean over the splits of a protocol in the place of their rows, before those that were asked for by name.
 
-    The mean weighs every split alike; its sd is that over the splits (n - 1). Intervals and tests are those of a split
-    and have no mean. Splits that cannot be averaged are left as they are, and a warning says so.
+    The mean weighs every split alike; its sd is that over the splits (n - 1). A split where no query could be scored
+    does not count. Intervals and tests are those of a split and have no mean. Splits that cannot be averaged are left
+    as they are, and a warning says so.
 
     Args:
         rows: sorted as `report.rows.rows` returns them, references among them.
@@ -110,6 +113,6 @@ def _mean(part: Sequence[Row], fold: FoldOf) -> Row:
         ci=None,
         tests=(),
         tuned=tuple(dict.fromkeys(text for row in part for text in row.tuned)),
-        folds=len(part),
+        folds=len(values) or len(part),
         folds_of=fold.count,
     )

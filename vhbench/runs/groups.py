@@ -143,16 +143,16 @@ def data_differences(alike: Sequence[Group]) -> dict[str, str]:
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
-    """Return a label for each record; records of one label have the same hyper-parameters.
+    """Return a label for each record; records of one table that have one label have the same hyper-parameters.
 
     The defaults of a method may have changed between two records that both kept to them: then both labels say how.
     """
     alike: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        alike.setdefault((_data_key(record), _label(record)), []).append(record)
+        alike.setdefault((_table_key(record), _label(record)), []).append(record)
     labels = []
     for record in records:
-        params = [other.spec["params"] for other in alike[_data_key(record), _label(record)]]
+        params = [other.spec["params"] for other in alike[_table_key(record), _label(record)]]
         names = dict.fromkeys(name for values in params for name in values)
         differing = [name for name in names if len({_canonical(values.get(name)) for values in params}) > 1]
         labels.append(_label(record, differing))
@@ -236,6 +236,12 @@ def _first_difference(spec: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 def _data_key(record: Record) -> str:
     return _canonical([record.spec["protocol"], record.spec["version"], record.spec["splits"]])
+
+
+def _table_key(record: Record) -> str:
+    """Return what the records of one table share: their data, or the protocol whose splits are averaged."""
+    fold = fold_of(record)
+    return fold.name if fold else _data_key(record)
 
 
 def _canonical(value: Any) -> str:
