@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vhbench.report.layout import RowTable, TableCell, TableLine
 from vhbench.report.narrow import column_groups
@@ -12,6 +13,8 @@ from vhbench.system.text import latex as escape
 NARROW, WIDE = 229, 468  # points: a column and a page of `article` in two columns, the narrowest of the usual classes
 HIGH = 500  # points of a page, less its caption
 LINE, NOTE = 11.5, 9.5  # points: of a line, and of one of the notes
+HEAD = 4  # lines: of what heads a table, and of its rules
+LETTER = 4  # points: width of a character of the notes
 BETWEEN = 6  # points between two columns
 SIZE = 9.25  # points: \small, a little more than its fonts' 9, for bold numbers
 NARROWS, WIDES = "ijlt.,:;!'()[]|I ", "mwMWQ%@+<>=±"  # characters that Computer Modern sets unlike a number
@@ -21,27 +24,40 @@ def latex(table: RowTable) -> str:
     r"""Return a table as a LaTeX `table` environment, `table*` where a column of two is too narrow; needs booktabs.
 
     Where there are several metrics, they head the code lengths. What is wider than a page becomes several tabulars, and
-    what is higher than a page becomes several environments. Special characters are escaped; one that pdfLaTeX's default
-    fonts do not have is written as [U+....].
+    what is higher than a page, with the notes below it, becomes several environments. Special characters are escaped;
+    one that pdfLaTeX's default fonts do not have is written as [U+....].
     """
     parts = column_groups(table, lambda part: _width(part) <= WIDE)
     parts = parts or column_groups(table, lambda part: len(part.columns) == 1)
     ranks = ["Bold: best of a column, underlined: second"] if table.emphasised else []
-    notes = " ".join(f"{escape(note)}." for note in (*parts[-1].notes, *ranks))
-    environment = "table" if max(map(_width, parts)) <= NARROW else "table*"
-    below = NOTE * len(notes) * 4 / (NARROW if environment == "table" else WIDE)
+    notes = [*parts[-1].notes, *ranks]
+    environment, wide = ("table", NARROW) if max(map(_width, parts)) <= NARROW else ("table*", WIDE)
+    below = NOTE * sum(len(note) + 2 for note in notes) * LETTER / wide
+    floats = _floats([page for part in parts for page in _pages(part)], below)
+    written = " ".join(f"{escape(note)}." for note in notes)
+    texts = []
+    for number, group in enumerate(floats):
+        caption = f"{table.caption}{', continued' if number else ''}"
+        last = rf"\par\smallskip{{\footnotesize\raggedright {written}\par}}"
+        texts.append(_float(environment, caption, group, [last] if group is floats[-1] else []))
+    return "\n".join([r"% needs \usepackage{booktabs}", *texts])
+
+
+def _pages(part: RowTable) -> list[RowTable]:
+    """Return a table in as many as its lines need pages."""
+    most = int(HIGH / LINE) - HEAD
+    return [replace(part, lines=part.lines[at : at + most]) for at in range(0, len(part.lines), most)]
+
+
+def _floats(parts: Sequence[RowTable], below: float) -> list[list[RowTable]]:
+    """Put tables together that fit a page; what stands below the last one may need a page of its own."""
     floats: list[list[RowTable]] = [[]]
     for part in parts:
         rest = below if part is parts[-1] else 0
         if floats[-1] and sum(map(_height, [*floats[-1], part])) + rest > HIGH:
             floats.append([])
         floats[-1].append(part)
-    texts = []
-    for number, group in enumerate(floats):
-        caption = f"{table.caption}{', continued' if number else ''}"
-        last = rf"\par\smallskip{{\footnotesize\raggedright {notes}\par}}"
-        texts.append(_float(environment, caption, group, [last] if group is floats[-1] else []))
-    return "\n".join([r"% needs \usepackage{booktabs}", *texts])
+    return floats if sum(map(_height, floats[-1])) + below <= HIGH else [*floats, []]
 
 
 def _float(environment: str, caption: str, parts: Sequence[RowTable], notes: Sequence[str]) -> str:
@@ -60,8 +76,8 @@ def _float(environment: str, caption: str, parts: Sequence[RowTable], notes: Seq
 
 
 def _height(table: RowTable) -> float:
-    """Return about how high a table is set, in points: its lines, its heads, and the rules."""
-    return LINE * (len(table.lines) + 4)
+    """Return about how high a table is set, in points."""
+    return LINE * (len(table.lines) + HEAD)
 
 
 def _width(table: RowTable) -> float:

@@ -87,14 +87,14 @@ def renamed(rows: Sequence[Row], names: Names) -> list[Row]:
 
 
 def short_labels(
-    rows: Iterable[tuple[str, str]], shown: Mapping[str, str], marks: Sequence[str]
+    rows: Iterable[tuple[str, str]], shown: Mapping[str, str], marks: Iterable[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Put a mark for settings behind names that several methods share, or that are long.
 
     Args:
         rows: method and label of each.
         shown: label -> what it is to be called.
-        marks: of the first settings, the second and so on; when they run out, they are doubled.
+        marks: of the first settings, the second and so on, without an end.
 
     Returns:
         Label -> short name; and mark -> settings, for a note.
@@ -103,14 +103,15 @@ def short_labels(
     having: dict[str, set[str]] = {}
     for method, label in pairs:
         having.setdefault(_settings(shown[label]), set()).add(method)
+    free = iter(marks)
     given: dict[str, str] = {}
     names = {}
     for _, label in pairs:
         settings = _settings(shown[label])
         if settings and (len(having[settings]) > 1 or len(settings) > LONGEST):
-            times, number = divmod(len(given), len(marks))
-            mark = given.setdefault(settings, marks[number] * (1 + times))
-            names[label] = shown[label].removesuffix(f" {settings}") + mark
+            if settings not in given:
+                given[settings] = next(free)
+            names[label] = shown[label].removesuffix(f" {settings}") + given[settings]
         else:
             names[label] = shown[label]
     return names, {mark: settings[1:-1] for settings, mark in given.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,8 +31,9 @@ COLUMNS = (
     "better_than", "worse_than", "p", "synthetic", "queries", "asked", "stale", "problems", "differs", "source",
     "beside", "warnings", "reference", "difference", "difference_low", "difference_high", "folds", "tuned",
 )  # fmt: skip
-NUMBERS = [f"{number}".translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) for number in range(1, 100)]
-SUPERSCRIPTS = str.maketrans("+-abcdefghijklmnoprstuvwxyzABDEGHI", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ")
+SUPERSCRIPTS = str.maketrans(
+    "+-abcdefghijklmnoprstuvwxyzABDEGHI0123456789", "⁺⁻ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵ⁰¹²³⁴⁵⁶⁷⁸⁹"
+)
 
 
 def render_rows(
@@ -72,15 +74,17 @@ def render_rows(
 
 
 def _with_marks(rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
-    """Put marks in the place of settings that are too long for a paper's table, and return what the marks mean."""
+    """Put a number for settings that are too much for a paper's table, and return what each number means."""
     labels = {row.label: row.method for row in rows if row.ours}
-    short, settings = short_labels(((m, label) for label, m in labels.items()), {one: one for one in labels}, NUMBERS)
+    numbers = (str(number).translate(SUPERSCRIPTS) for number in itertools.count(1))
+    short, settings = short_labels(((m, label) for label, m in labels.items()), {one: one for one in labels}, numbers)
     return renamed(rows, Names(given=short)), settings
 
 
 def _meanings(table: RowTable, settings: Mapping[str, str]) -> list[str]:
-    """Say what the marks behind the names of a table mean."""
-    used = {mark for mark in settings if any(line.label.endswith(mark) for line in table.lines)}
+    """Say what the numbers behind the names of a table mean."""
+    ends = ([mark for mark in settings if line.label.endswith(mark)] for line in table.lines)
+    used = {max(marks, key=len) for marks in ends if marks}  # ¹¹ ends in ¹ too
     texts = [f"{mark} {plain(text)}" for mark, text in settings.items() if mark in used]
     return ["; ".join(texts)] if texts else []
 

@@ -5,6 +5,8 @@ import dataclasses
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -176,12 +178,39 @@ def test_characters_that_latex_has_no_font_for_are_written_as_numbers():
     assert escape("é ß 漢 -- ł") == "é ß [U+6F22] -{}- [U+0142]"
 
 
+def latex_of(count, columns, note):
+    """A table of lines with means, spreads and intervals; and its environments."""
+    cells = tuple(TableCell("0.123", sd="0.456", ci="[0.100, 0.200]") for _ in range(columns))
+    lines = tuple(TableLine(f"m{number}", "", "", "3", False, "", cells) for number in range(count))
+    headings = tuple(("map@20", f"{2**place} bits") for place in range(columns))
+    text = latex(RowTable("toy", headings, lines, (note,), False, "mAP@20 on toy"))
+    return text, text.split(r"\begin{table*}")[1:]
+
+
 def test_latex_higher_than_a_page_goes_on_in_a_table_of_its_own():
-    cells = tuple(TableCell("0.123", sd="0.456", ci="[0.100, 0.200]") for _ in range(6))
-    lines = tuple(TableLine(f"m{number}", "", "", "3", False, "", cells) for number in range(31))
-    columns = tuple(("map@20", f"{bits} bits") for bits in (8, 16, 32, 64, 128, 256))
-    text = latex(RowTable("toy", columns, lines, ("a note",), False, "mAP@20 on toy"))
-    tables = text.split(r"\begin{table*}")[1:]
-    assert [table.count(r"\begin{tabular}") for table in tables] == [1, 1]
-    assert "mAP@20 on toy." in tables[0] and "mAP@20 on toy, continued." in tables[1]
-    assert ["a note." in table for table in tables] == [False, True] and text.count("0.123") == 6 * 31
+    text, environments = latex_of(31, 6, "a note")
+    assert [one.count(r"\begin{tabular}") for one in environments] == [1, 1]
+    assert "mAP@20 on toy." in environments[0] and "mAP@20 on toy, continued." in environments[1]
+    assert ["a note." in one for one in environments] == [False, True] and text.count("0.123") == 6 * 31
+
+
+@pytest.mark.parametrize(("count", "words", "lines"), [(37, 400, [37, 0]), (80, 300, [39, 39, 2])])
+def test_lines_and_notes_that_are_higher_than_a_page_go_on_too(count, words, lines, tmp_path):
+    text, environments = latex_of(count, 3, "words " * words)
+    assert [one.count("0.456") // 3 for one in environments] == lines
+    assert [one.count("words ") for one in environments] == [*[0] * (len(lines) - 1), words]
+    if shutil.which("pdflatex"):
+        head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}"
+        (tmp_path / "table.tex").write_text(rf"{head}{text}\end{{document}}")
+        subprocess.run(["pdflatex", "-interaction=batchmode", "table"], cwd=tmp_path, check=True, capture_output=True)
+        log = (tmp_path / "table.log").read_text(errors="replace")
+        assert "Output written" in log and "Overfull" not in log and "Float too large" not in log
+
+
+def test_numbers_of_settings_are_explained_below_the_table_that_has_them():
+    rows = [row(label=f"itq [iterations={1000 + number}]") for number in range(11)]
+    rows.append(row(protocol="fcvid", split="fcvid", label="itq [iterations=1010]"))
+    toy, fcvid = render_rows(rows, "latex").split("% needs")[1:]
+    assert [rf"\textsuperscript{{{number}}} iterations={999 + number}" in toy for number in range(1, 10)] == [True] * 9
+    eleven = r"itq\textsuperscript{1}\textsuperscript{1}"
+    assert eleven in fcvid and fcvid.count("iterations=") == 1 and "iterations=1010" in fcvid

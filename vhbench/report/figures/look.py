@@ -32,7 +32,7 @@ COLORS = ("#0072B2", "#D55E00", "#117733", "#882255", "#000000", "#B07C00", "#33
 GREY, REFERENCE = "#A0A0A0", "#707070"
 REFERENCE_LINES = {"chance": ":", "cosine": "--", "attainable": "-."}
 REFERENCE_NAMES = {**REFERENCES, "cosine": "cosine (float)"}  # of mean frames: the table says it in full
-MARKS = "*†‡§¶#"  # of settings that are too much for a name
+MARKS = "*†‡§¶#"  # of settings that are too much for a name; after these doubled ones
 LOOK: dict[Any, Any] = {
     "font.size": USUAL,
     "axes.titlesize": USUAL,
@@ -164,7 +164,8 @@ def series_of(rows: Iterable[tuple[str, str]], look: Look) -> tuple[dict[str, Se
             raise unknown("method or row to highlight", text, known)
     bold = {label for method, label in own if not look.highlight or {method, label} & set(look.highlight)}
     shown = {label: look.names.label(label, method) for method, label in own}
-    short, settings = short_labels(own, shown, MARKS)
+    marks = (mark * times for times in itertools.count(1) for mark in MARKS)
+    short, settings = short_labels(own, shown, marks)
     names = {label: plain(name) for label, name in short.items()}
     note = "; ".join(f"{mark}{plain(text)}" for mark, text in settings.items())
     looks = distinct_styles(own, bold)
