@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def costs(records: Sequence[Record], choice: Choice, references: Sequence[KeptReferences] = ()) -> pd.DataFrame:
-    """Return the first metric of each method and code length, and what it took: means over seeds and splits.
+    """Return the first metric of each method and code length, and what it took: means over seeds, then over splits.
 
     Args:
         records: runs of any status; only "done" ones count.
@@ -83,16 +83,16 @@ def device_of(environment: Mapping[str, Any]) -> str:
 def _cost(of_row: Sequence[Group], on_gpus: bool) -> dict[str, Any]:
     if not of_row:
         return {}
-    data = [record.data for group in of_row for record in group.records]
+    runs = [[record.data for record in group.records] for group in of_row]
     peaks = [group_memory(group, "peak_gpu_mb" if on_gpus else "peak_rss_mb") for group in of_row]
-    speed = _mean(entry["timing"].get("videos_per_s") for entry in data)
+    speed = _mean(_mean(entry["timing"].get("videos_per_s") for entry in data) for data in runs)
     return {
-        "fit_s": _mean(entry["timing"].get("fit_s") for entry in data),
+        "fit_s": _mean(_mean(entry["timing"].get("fit_s") for entry in data) for data in runs),
         "encode_ms": 1000 / speed if speed else None,
         "memory_mb": None if None in peaks else max(peak for peak in peaks if peak is not None),
         "memory": "GPU" if on_gpus else "process",
-        "learnt_numbers": _mean(entry.get("learnt_numbers") for entry in data),
-        "device": "; ".join(sorted({device_of(entry["environment"]) for entry in data})),
+        "learnt_numbers": _mean(_mean(entry.get("learnt_numbers") for entry in data) for data in runs),
+        "device": "; ".join(sorted({device_of(entry["environment"]) for data in runs for entry in data})),
     }
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vhbench.report.rows import Row
+from vhbench.report.written import at_lengths
 from vhbench.runs.groups import Choice, FoldOf, Group, fold_of
+from vhbench.system.text import plain
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +82,17 @@ def averaged(rows: Sequence[Row], alike: Iterable[Group], choice: Choice) -> lis
 def spread_note(rows: Sequence[Row]) -> str:
     """Say over how many splits the rows of a table are averaged; "" where they are not.
 
-    Where that is not the same for all lines, those with fewer are named.
+    Where that is not the same for all, those with fewer are named.
     """
     ours = [row for row in rows if row.ours and row.folds]
     if not ours:
         return ""
     count = ours[0].folds_of
-    fewer = dict.fromkeys(f"{row.label} over {row.folds}" for row in ours if row.folds < count)
+    fewer = [
+        f"{plain(label)}{at} over {folds}"
+        for folds in sorted({row.folds for row in ours} - {count}, reverse=True)
+        for label, at in at_lengths([row for row in ours if row.folds == folds], ours).items()
+    ]
     lacking = f" (yet {', '.join(fewer)})" if fewer else ""
     spread = "mean ± standard deviation" if any(row.sd is not None for row in ours) else "mean"
     seeds = ", each the mean over its seeds" if any(len(row.seeds) > 1 for row in ours) else ""

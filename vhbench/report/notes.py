@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vhbench.report.folds import spread_note
 from vhbench.report.rows import Row
 from vhbench.report.significance import ALPHA
-from vhbench.report.written import Form, span, unique
+from vhbench.report.written import Form, at_lengths, span, unique
 from vhbench.system.text import plain
 
 BETTER, WORSE = "+", "-"
@@ -67,30 +67,18 @@ def _tuned_notes(rows: Sequence[Row]) -> list[str]:
     """Return a note for each study, with the lines of which it has tuned some lengths only: their mark is on all."""
     notes = []
     for text in unique(text for row in rows for text in row.tuned):
-        partly = []
-        for label in unique(row.label for row in rows if text in row.tuned):
-            line = [row for row in rows if row.label == label]
-            bits = unique(row.bits for row in line if text in row.tuned)
-            if len(bits) < len(unique(row.bits for row in line)):
-                partly.append(f"{plain(label)} at {', '.join(map(str, bits))} bits only")
-        where = f" ({', '.join(partly)})" if partly else ""
-        notes.append(f"{TUNED} {tuned_in_words(text)}{where}")
+        lengths = at_lengths([row for row in rows if text in row.tuned], rows)
+        partly = ", ".join(f"{plain(label)}{at} only" for label, at in lengths.items() if at)
+        notes.append(f"{TUNED} {tuned_in_words(text)}{f' ({partly})' if partly else ''}")
     return notes
 
 
 def _mistrust_notes(rows: Sequence[Row]) -> list[str]:
     """Return a note for each warning, with the lines that it is of."""
-    lengths: dict[str, dict[str, list[int]]] = {}
-    for row in rows:
-        for text in row.warnings:
-            lengths.setdefault(text, {}).setdefault(plain(row.label), []).append(row.bits)
     notes = []
-    for text, of_label in lengths.items():
-        every = {row.bits for row in rows}
-        names = [
-            label if set(bits) == every else f"{label} at {', '.join(map(str, unique(bits)))} bits"
-            for label, bits in of_label.items()
-        ]
+    for text in unique(text for row in rows for text in row.warnings):
+        lengths = at_lengths([row for row in rows if text in row.warnings], rows)
+        names = [f"{plain(label)}{at}" for label, at in lengths.items()]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         notes.append(f"{MISTRUSTED} {plain(text)}: {', '.join(names[:NAMED])}{more}")
     return notes

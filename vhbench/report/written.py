@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Number(Protocol):
+    """A number of a table or figure: in which line it stands, and at which code length."""
+
+    @property
+    def label(self) -> str:
+        """Of the line."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Code length."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,3 +61,24 @@ def unique(values: Iterable[T]) -> list[T]:
 def span(numbers: Sequence[int]) -> str:
     """Return "2", or "2-5" from the first to the last."""
     return "-".join(map(str, unique([numbers[0], numbers[-1]])))
+
+
+def at_lengths(part: Iterable[Number], every: Iterable[Number]) -> dict[str, str]:
+    """Return at which code lengths a line has what a note says of it: label -> " at 16, 32 bits"; "" where at all.
+
+    Args:
+        part: the numbers that the note is on.
+        every: all numbers of the table or figure.
+    """
+    meant, lengths = _lengths(part), _lengths(every)
+    return {
+        label: "" if len(bits) == len(lengths[label]) else f" at {', '.join(map(str, bits))} bits"
+        for label, bits in meant.items()
+    }
+
+
+def _lengths(numbers: Iterable[Number]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for label, bits in unique((number.label, number.bits) for number in numbers):
+        found.setdefault(label, []).append(bits)
+    return found

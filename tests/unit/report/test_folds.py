@@ -5,6 +5,11 @@ import statistics
 import pytest
 
 from vhbench.report.comparison import comparison
+from vhbench.report.costs import costs
+from vhbench.report.curves import map_curves
+from vhbench.report.figures.grid import fewer_splits
+from vhbench.report.figures.look import Look, series_of
+from vhbench.report.tables import render_rows
 from vhbench.runs.groups import Choice
 from vhbench.runs.store import Store
 
@@ -50,3 +55,24 @@ def test_a_split_without_a_scored_query_does_not_count(write_split, records):
     (row,) = comparison(records(), Choice())
     assert (row.value, row.folds, row.folds_of) == (pytest.approx(0.35), 2, 3)
     assert row.sd == pytest.approx(statistics.stdev([0.2, 0.5]))
+
+
+def test_lines_over_fewer_splits_are_named_as_they_are_shown_with_their_lengths(write_split, records):
+    slow = {"params": {"iterations": 5000}, "changed": {"iterations": 5000}}
+    for number in (1, 2, 3):
+        write_split(number)
+        if number < 3:
+            write_split(number, bits=32)
+            write_split(number, "lsh", **slow)
+    text = render_rows(comparison(records(), Choice()), "table")
+    assert "over 3 splits (yet itq at 32 bits over 2, lsh [iterations=5000] over 2)\n" in text
+    for frame in (costs(records(), Choice()), map_curves(records(), Choice())):
+        series, _ = series_of(zip(frame["method"], frame["label"], strict=True), Look())
+        assert fewer_splits(frame, series) == "ITQ at 32 bits over 2 splits only; LSH* over 2 splits only"
+
+
+def test_costs_weigh_splits_alike_whatever_their_seeds(write_split, records):
+    for number, seed, seconds, videos in ((1, 0, 1.0, 100.0), (1, 1, 3.0, 300.0), (2, 0, 6.0, 600.0)):
+        write_split(number, seed=seed, timing={"fit_s": seconds, "videos_per_s": videos})
+    (row,) = costs(records(), Choice()).to_dict("records")
+    assert (row["fit_s"], row["encode_ms"]) == (4.0, 2.5)

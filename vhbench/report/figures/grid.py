@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vhbench.errors import UsageError
 from vhbench.report.figures.look import SMALL, Look, Series, check_path
+from vhbench.report.written import at_lengths
 from vhbench.system.files import atomic_write
 from vhbench.system.text import csv_cell, plain
 
@@ -146,14 +147,17 @@ def title(name: Any, part: pd.DataFrame) -> str:
     return plain(f"{text} (synthetic features)" if part["synthetic"].any() else text)
 
 
-def fewer_splits(data: pd.DataFrame) -> str:
-    """Say which rows are means over fewer splits than others of their protocol; "" where none is."""
-    most = data.groupby("protocol")["folds"].transform("max")
-    rows = data[(data["folds"] > 0) & (data["folds"] < most)]
-    few = dict.fromkeys(
-        f"{label} over {folds} splits only" for label, folds in zip(rows["label"], rows["folds"], strict=True)
-    )
-    return plain("; ".join(few))
+def fewer_splits(data: pd.DataFrame, series: Mapping[str, Series]) -> str:
+    """Say which methods are means over fewer splits than others of their protocol; "" where none is."""
+    means = data[data["folds"] > 0]
+    fewer = means[means["folds"] < means.groupby("protocol")["folds"].transform("max")]
+    texts = [
+        f"{series[label].name}{at} over {folds} splits only"
+        for folds, part in fewer.groupby("folds")
+        for label, at in at_lengths(part.itertuples(), means.itertuples()).items()
+        if not series[label].reference
+    ]
+    return "; ".join(texts)
 
 
 def save(figure: Figure, data: pd.DataFrame, path: Path) -> list[Path]:

@@ -60,13 +60,8 @@ def draw_map(curves: pd.DataFrame, path: Path, k: int, look: Look = USUAL_LOOK) 
     far = {one.label for one, _, _ in beyond}
     shown = [one for one in series.values() if one.label not in far]
     head = grid.title(*splits[0]) if len(splits) == 1 else ""
-    name_lines(
-        figure,
-        shown,
-        ends,
-        head,
-        "; ".join(filter(None, [conventions, marks, grid.fewer_splits(curves), grid.beyond_the_axes(beyond)])),
-    )
+    notes = [conventions, marks, grid.fewer_splits(curves, series), grid.beyond_the_axes(beyond)]
+    name_lines(figure, shown, ends, head, "; ".join(filter(None, notes)))
     return grid.save(figure, curves, path)
 
 

@@ -54,13 +54,8 @@ def draw_tradeoff(costs: pd.DataFrame, path: Path, look: Look = USUAL_LOOK) -> l
     far = {one.label for one, _, _ in beyond}
     kept = [one for one in series.values() if one.label not in far]
     head = grid.title(*splits[0]) if len(splits) == 1 else ""
-    name_lines(
-        figure,
-        kept,
-        ends,
-        head,
-        "; ".join(filter(None, [*_notes(costs), marks, grid.fewer_splits(costs), grid.beyond_the_axes(beyond)])),
-    )
+    notes = [*_notes(costs), marks, grid.fewer_splits(costs, series), grid.beyond_the_axes(beyond)]
+    name_lines(figure, kept, ends, head, "; ".join(filter(None, notes)))
     return grid.save(figure, costs, path)
 
 
