@@ -192,7 +192,7 @@ def opened(browser, folder):
 
 @pytest.fixture
 def page(opened):
-    """The page of `folder`, as it is opened."""
+    """The page of `folder`, or another that a file has as `opened`, as it is at first."""
     if opened.browser.current_url.partition("#")[0] != opened.address:
         opened.browser.get(opened.address)
     opened.open()

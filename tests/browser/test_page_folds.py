@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from made_runs import Made, make_run
+from made_runs import made_split, made_study, make_run
 
 import vhbench
 from vhbench.plugins.registry import Registry
@@ -17,55 +17,45 @@ pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytestmark = pytest.mark.xdist_group("browser")  # one browser for all of them
 
 TUNED = "tuned on held-out training videos: by their loss, without labels, best of 9 trials of study uvvh-own-16b-loss"
-STUDY = {"method": "uvvh", "study": "uvvh-own-16b-loss", "judge": "loss", "trials": 9, "held_out": 5,
-         "space": "0" * 64, "params": {"x": 1}}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folds(browser, tmp_path_factory):
-    """The results of three splits, one of them without lsh, and their page."""
+    """The results of three splits, one of them without lsh, one with uvvh at 32 bits too, and their page."""
     root = tmp_path_factory.mktemp("folds")
+    study = made_study("uvvh", "uvvh-own-16b-loss")
     given = {}
     for number in (1, 2, 3):
-        name = f"own-fold{number}"
-        data = {name: {"fold": {"of": "own", "number": number, "count": 3}}}
-        given[name] = Made(name=name, queries=30 + number, pictures=False, named=True)
+        made, data = made_split(number, pictures=False, named=True)
+        given[made.name] = made
         for bits in (16, 32):
-            make_run(root / "results", given[name], "itq", bits, noise=0.2 + number / 20, data=data)
-        make_run(root / "results", given[name], "uvvh", 16, noise=0.1, data=data, tuned=STUDY, epochs=[5.0, 4.0, 3.0])
+            make_run(root / "results", made, "itq", bits, noise=0.2 + number / 20, data=data)
+        make_run(root / "results", made, "uvvh", 16, noise=0.1, data=data, tuned=study, epochs=[5.0, 4.0, 3.0])
         if number != 2:
-            make_run(root / "results", given[name], "lsh", 16, noise=0.4, data=data)
+            make_run(root / "results", made, "lsh", 16, noise=0.4, data=data)
+        if number == 3:
+            make_run(root / "results", made, "uvvh", 32, noise=0.1, data=data)
     content = gather(Store(root / "results"), Choice(), Registry(), given, None, root)
     (root / "page.html").write_text(render_page(content), encoding="utf-8")
     return root
 
 
-@pytest.fixture(scope="session")
-def opened_folds(folds, open_page):
+@pytest.fixture(scope="module")
+def opened(folds, open_page):
     return open_page(folds / "page.html")
-
-
-@pytest.fixture
-def page(opened_folds):
-    """The page of these results, as it is opened."""
-    if opened_folds.browser.current_url.partition("#")[0] != opened_folds.address:
-        opened_folds.browser.get(opened_folds.address)
-    opened_folds.open()
-    yield opened_folds
-    assert opened_folds.errors == [], "nothing may appear on the console"
 
 
 def test_the_mean_comes_first_with_the_numbers_of_compare(page, folds):
     assert page.texts("#protocol option") == ["own: mean over 3 splits", "own-fold1", "own-fold2", "own-fold3"]
     rows = page.results()
     for row in vhbench.compare("own", out=folds / "results").itertuples():
-        cells = rows[row.method + (" ¶" if row.tuned else "")]
+        cells = rows[row.method + (" ¶" if row.method == "uvvh" else "")]
         said = [float(x) for x in re.findall(r"\d\.\d{3}", cells[1 if row.bits == 16 else 2])]
-        assert said == pytest.approx([row.value, row.sd], abs=5.01e-4)
+        assert said == pytest.approx([row.value, *([row.sd] if row.folds > 1 else [])], abs=5.01e-4)
     splits = dict(zip(rows, page.column("results", 2), strict=True))
-    assert splits == {"itq": "3", "uvvh ¶": "3", "lsh": "2 of 3"}
+    assert splits == {"itq": "3", "uvvh ¶": "1–3 of 3", "lsh": "2 of 3"}
     notes = page.texts("#result-note li")
-    assert "mean ± standard deviation over 3 splits (yet lsh over 2)" in notes
+    assert "mean ± standard deviation over 3 splits (yet lsh over 2, uvvh at 32 bits over 1)" in notes
     assert any(text.startswith("no intervals or tests") for text in notes)
     assert page.all("#across select") == page.all("input[name='beside']") == page.all("#pair:not([hidden])") == []
 
@@ -81,15 +71,35 @@ def test_links_lead_to_each_split(page, section):
     assert page.all("#pair:not([hidden])") and page.all("#pr-rank svg.chart")
 
 
-def test_tuned_settings_are_marked_wherever_methods_are_listed(page):
-    for view in ("", "protocol=own-fold1"):
-        page.open(view)
-        for section in ("results", "codes", "cost", "runs", *(["queries"] if view else [])):
-            table = "chosen" if section == "queries" else section
-            names = page.texts(f"#table-{table} tbody tr > :first-child")
-            assert {"¶" in name for name in names if "uvvh" in name} == {True}, section
-            assert not any("¶" in name for name in names if "uvvh" not in name), section
-            assert page.run(f"return document.getElementById('{section}').innerText").count(f"¶: {TUNED}") == 1
+@pytest.mark.parametrize(
+    ("view", "rows", "where"),
+    [
+        ("", {"results": (1, 1), "codes": (1, 2), "cost": (1, 2), "runs": (3, 4)}, " (uvvh at 16 bits only)"),
+        (
+            "protocol=own-fold1",
+            {"results": (1, 1), "codes": (1, 1), "cost": (1, 1), "runs": (3, 4), "chosen": (1, 1)},
+            "",
+        ),
+    ],
+)
+def test_tuned_settings_are_marked_wherever_methods_are_listed(page, view, rows, where):
+    page.open(view)
+    for table, (marked, count) in rows.items():
+        names = page.texts(f"#table-{table} tbody tr > :first-child")
+        own = [name for name in names if "uvvh" in name]
+        assert (sum("¶" in name for name in own), len(own)) == (marked, count), table
+        assert not any("¶" in name for name in names if name not in own), table
+        text = page.run("return arguments[0].closest('section').innerText", page.one(f"#table-{table}"))
+        note = f"¶: {TUNED}{'' if table == 'runs' else where}"
+        assert [line for line in text.splitlines() if line.startswith("¶:")] == [note], table
+
+
+def test_splits_are_counted_only_where_a_metric_is_recorded(page):
+    page.run("for (const one of currentSet().series.filter((x) => x.label === 'lsh')) one.scores.literature = {}")
+    page.run("drawSections()")
+    names = [name.split()[0] for name in page.column("results", 1)]
+    assert dict(zip(names, page.column("results", 2), strict=True)) == {"itq": "3", "uvvh": "1–3 of 3", "lsh": ""}
+    page.browser.refresh()
 
 
 def test_videos_are_called_by_their_names(page):

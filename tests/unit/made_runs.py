@@ -57,6 +57,19 @@ class Made(Protocol):
         return np.broadcast_to(light[..., None, None, None], (len(rows), 8, 4, 6, 3)).astype(np.uint8)
 
 
+def made_split(number, **changes):
+    """One of the three splits of `own`, with 30 queries and its number, and what records of its runs say of it."""
+    name = f"own-fold{number}"
+    note = {name: {"fold": {"of": "own", "number": number, "count": 3}}}
+    return Made(name=name, queries=30 + number, **changes), note
+
+
+def made_study(method, name):
+    """What records say of a setting that a study of 9 trials has chosen."""
+    return {"method": method, "study": name, "judge": "loss", "trials": 9, "held_out": 5, "space": "0" * 64,
+            "params": {"x": 1}}  # fmt: skip
+
+
 def make_run(root, protocol, method="itq", bits=16, seed=0, noise=0.2, epochs=(), **changes):
     """Write a finished run's record and files; further keywords change entries of the record.
 

@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from made_runs import Made, make_run
+from made_runs import Made, made_split, made_study, make_run
 
 import vhbench
 from vhbench.plugins.registry import Registry
@@ -18,15 +18,8 @@ METRICS = ["map@5", "map@20", "recall@5", "ndcg@20", "mrr", "precision@r2"]
 
 
 def fold_run(out, number, method="itq", bits=16, seed=0, **changes):
-    name = f"own-fold{number}"
-    data = {name: {"fold": {"of": "own", "number": number, "count": 3}}}
-    made = Made(name=name, queries=30 + number)
+    made, data = made_split(number)
     return make_run(out, made, method, bits, seed, noise=0.2 + number / 20, data=data, **changes)
-
-
-def study(name):
-    return {"method": "itq", "study": name, "judge": "loss", "trials": 9, "held_out": 5, "space": "0" * 64,
-            "params": {"x": 1}}  # fmt: skip
 
 
 def tuned(name):
@@ -43,7 +36,7 @@ def runs(tmp_path_factory):
     out = tmp_path_factory.mktemp("folds") / "results"
     for number in (1, 2, 3):
         for seed in (0, 1):
-            fold_run(out, number, seed=seed, tuned=study(f"s{number}"))
+            fold_run(out, number, seed=seed, tuned=made_study("itq", f"s{number}"))
         if number != 2:
             fold_run(out, number, "lsh", 32)
     make_run(out, Made(), bits=8)

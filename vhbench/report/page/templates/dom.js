@@ -45,6 +45,12 @@ const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} 
 const unique = (values) => [...new Set(values)];
 const rising = (numbers) => unique(numbers).sort((x, y) => x - y);
 
+// "2", or "2–5" from the least to the most; "" of none
+function span(numbers) {
+  const sorted = rising(numbers);
+  return unique([sorted[0], sorted[sorted.length - 1]]).join("–");
+}
+
 function rounded(value) {
   if (missing(value)) return "–";
   if (value === 0) return "0";

@@ -78,19 +78,19 @@ function referenceRows(set, columns) {
 const seedColumn = () => ({
   title: "seeds",
   get: (row) => Math.max(...row.cells.filter(Boolean).map((one) => one.series.seeds.length)),
-  show: (row) => (row.reference ? "" : rising(row.cells.filter(Boolean).map((one) => one.series.seeds.length)).join("–")),
+  show: (row) => (row.reference ? "" : span(row.cells.filter(Boolean).map((one) => one.series.seeds.length))),
 });
 
 // over how many splits a mean is
 const splitColumn = (set) => ({
   title: "splits",
-  get: (row) => Math.min(...splitsOf(row.cells)),
+  get: (row) => rising(splitsOf(row))[0],
   show: (row) => {
-    const counts = rising(splitsOf(row.cells)).join("–");
-    return row.reference ? "" : counts === String(set.folds_of) ? counts : `${counts} of ${set.folds_of}`;
+    const counts = span(splitsOf(row));
+    return !counts || counts === String(set.folds_of) ? counts : `${counts} of ${set.folds_of}`;
   },
 });
-const splitsOf = (cells) => cells.filter((one) => one && one.score).map((one) => one.score[3]);
+const splitsOf = (row) => (row.reference ? [] : row.cells.filter((one) => one && one.score).map((one) => one.score[3]));
 
 function resultControls(over, lengths, shown) {
   return h(
@@ -236,14 +236,17 @@ function resultNotes(set, shown, columns) {
   const tested = columns.some((column) => (set.p[state.convention] || {})[column.metric]);
   const notes = [
     full
-      ? `${full}; ${counts.join("–")} of ${plural(set.queries.total, "query", "queries")} scored`
+      ? `${full}; ${span(counts)} of ${plural(set.queries.total, "query", "queries")} scored`
       : `${state.metric} is not recorded in the ${state.convention} convention`,
     "bold: best of the column; underlined: second",
     state.metric.startsWith("precision@r") ? "a query with nothing within the radius counts as 0" : "",
     isMean() ? spreadNote(set, shown) : seedNote(shown),
     isMean()
-      ? ["no intervals or tests: they are of the queries of one split; records do not say which queries splits share. ",
-          "Of one split each: ", splitLinks("results")]
+      ? [
+          "no intervals or tests: they are of the queries of one split; records do not say which queries splits share. ",
+          "Of one split each: ",
+          splitLinks("results"),
+        ]
       : tested
         ? "bars, where there is room: 95 % bootstrap intervals over queries, all on one scale"
         : "intervals and tests: for mAP only, of large query sets for the mAP of --metric only",
@@ -251,8 +254,8 @@ function resultNotes(set, shown, columns) {
     ...settingNotes(shown),
     ...tunedNotes(shown),
     ...unique(shown.flatMap((series) => series.warnings)).map((text) => {
-      const own = unique(shown.filter((series) => series.warnings.includes(text)).map((series) => shortName(series)));
-      return `!: ${text} (${own.join(", ")})`;
+      const own = namesAt(shown.filter((series) => series.warnings.includes(text)), shown);
+      return `!: ${text} (${own.map(({ name, at }) => name + at).join(", ")})`;
     }),
     set.references.length
       ? "thin lines: chance is a random order, cosine that of centred mean frames without codes, attainable has all relevant items first"
@@ -269,10 +272,13 @@ const seedNote = (shown) =>
 
 // As under the tables of `vhbench compare`: over how many splits a mean is.
 function spreadNote(set, shown) {
-  const counts = shown.map((series) => [series, (score(series) || [])[3]]).filter(([, count]) => count);
-  const fewer = unique(
-    counts.filter(([, count]) => count < set.folds_of).map(([series, count]) => `${shortName(series)} over ${count}`),
-  );
+  const splits = (series) => (score(series) || [])[3];
+  const scored = shown.filter(splits);
+  const counts = rising(scored.map(splits)).filter((count) => count < set.folds_of);
+  const fewer = counts.reverse().flatMap((count) => {
+    const own = namesAt(scored.filter((series) => splits(series) === count), scored);
+    return own.map(({ name, at }) => `${name}${at} over ${count}`);
+  });
   const lacking = fewer.length ? ` (yet ${fewer.join(", ")})` : "";
   const spread = shown.some((series) => !missing((score(series) || [])[1])) ? "mean ± standard deviation" : "mean";
   const seeds = shown.some((series) => series.seeds.length > 1) ? ", each the mean over its seeds" : "";

@@ -91,9 +91,23 @@ function named(series) {
   return [swatch(look(series)), h("span", { title: series.label }, " ", name), mark, warning, tuned];
 }
 
-// how the settings of methods in a table were chosen
+// Names what a note is on: each method once, with its code lengths where it has others in the table too.
+function namesAt(meant, shown) {
+  const lengths = (all, label) => rising(all.filter((one) => one.label === label).map((one) => one.bits));
+  return unique(meant.map((one) => one.label)).map((label) => {
+    const bits = lengths(meant, label);
+    const at = bits.length < lengths(shown, label).length ? ` at ${bits.join(", ")} bits` : "";
+    return { name: shortName(meant.find((one) => one.label === label)), at };
+  });
+}
+
+// how the settings of methods in a table were chosen; the mark of a row of several code lengths is for any of them
 function tunedNotes(shown) {
-  return unique(shown.flatMap((series) => series.tuned)).map((text) => `¶: ${text}`);
+  return unique(shown.flatMap((series) => series.tuned)).map((text) => {
+    const own = namesAt(shown.filter((series) => series.tuned.includes(text)), shown);
+    const partly = own.filter(({ at }) => at).map(({ name, at }) => `${name}${at} only`);
+    return `¶: ${text}${partly.length ? ` (${partly.join(", ")})` : ""}`;
+  });
 }
 
 const tunedNote = (shown) => tunedNotes(shown).map((text) => note(text));
