@@ -81,7 +81,11 @@ def _mean_set(
     k: int,
 ) -> dict[str, Any]:
     """Return the set of a mean; `own` are the sets of the splits, `members` the numbers of the groups on them."""
-    names = {c: {name: means[0].metric for name, means in by_name.items() if means} for c, by_name in rows.items()}
+    names = {
+        convention: {name: several[0].metric for name, several in by_name.items() if several}
+        for convention, by_name in rows.items()
+    }
+    counts = [one["queries"] for one in own]
     ks = sorted({shown.k for shown in map(Metric.parse, names["literature"]) if shown.kind == "map" and shown.k})
     series: dict[tuple[str, int], list[tuple[int, Mapping[str, Any]]]] = {}
     for one in own:
@@ -98,7 +102,7 @@ def _mean_set(
         "synthetic": any(one["synthetic"] for one in own),
         "problems": list(dict.fromkeys(text for one in own for text in one["problems"])),
         "in_database": own[0]["in_database"],
-        "queries": {name: sum(one["queries"][name] for one in own) for name in own[0]["queries"]},
+        "queries": {name: sum(count[name] for count in counts) for name in counts[0] if all(name in x for x in counts)},
         "version": own[0]["version"],
         "digests": {},
         "notes": {},

@@ -78,6 +78,12 @@ def test_costs_and_audits_weigh_splits_alike(content):
         assert itq["audit"][name] == pytest.approx(sum(values) / 3, rel=1e-4)
 
 
+def test_counts_of_queries_that_one_split_has_alone_are_left_out(out):
+    fold_run(out, 1, queries={"own-fold1": {"total": 31, "scored": 31, "not_in_database": 2}})
+    fold_run(out, 2)
+    assert page_of(out)["sets"][0]["queries"] == {"total": 63, "scored": 63}
+
+
 def test_how_settings_were_chosen_is_said_of_each_split_and_of_the_mean(runs, content):
     _, own, *splits = content["sets"]
     found = [{one["tuned"][0] for one in part["series"] if one["tuned"]} for part in splits]
