@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-
-class Number(Protocol):
-    """A number of a table or figure: in which line it stands, and at which code length."""
-
-    @property
-    def label(self) -> str:
-        """Of the line."""
-        ...
-
-    @property
-    def bits(self) -> int:
-        """Code length."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -63,11 +49,11 @@ def span(numbers: Sequence[int]) -> str:
     return "-".join(map(str, unique([numbers[0], numbers[-1]])))
 
 
-def at_lengths(part: Iterable[Number], every: Iterable[Number]) -> dict[str, str]:
+def at_lengths(part: Iterable[Any], every: Iterable[Any]) -> dict[str, str]:
     """Return at which code lengths a line has what a note says of it: label -> " at 16, 32 bits"; "" where at all.
 
     Args:
-        part: the numbers that the note is on.
+        part: the numbers that the note is on; each has a `label` and `bits`.
         every: all numbers of the table or figure.
     """
     meant, lengths = _lengths(part), _lengths(every)
@@ -77,7 +63,7 @@ def at_lengths(part: Iterable[Number], every: Iterable[Number]) -> dict[str, str
     }
 
 
-def _lengths(numbers: Iterable[Number]) -> dict[str, list[int]]:
+def _lengths(numbers: Iterable[Any]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for label, bits in unique((number.label, number.bits) for number in numbers):
         found.setdefault(label, []).append(bits)
