@@ -111,6 +111,11 @@ def same(module: nn.Module) -> None:
     """Leave a network as it is."""
 
 
+def has_torch_layers(module: nn.Module) -> bool:
+    """Say whether a network has layers that `torch_layers` replaces."""
+    return any(_plain(child) is not None for child in module.modules())
+
+
 def torch_layers(module: nn.Module) -> None:
     """Put torch's own layers in the place of vhbench's, with weights of their own."""
     for name, child in module.named_children():

@@ -8,7 +8,7 @@ they fit). Videos a second of each stage's fastest epoch, reading included:
 - ours: `fit` in float32, and in bf16;
 - same module: a DataLoader over single videos, torch's default Adam, the same network and loss, float32;
 - torch's layers: that loop, and nn.Conv1d, nn.ConvTranspose1d and nn.LSTM in the place of vhbench's layers, and the
-  reconstruction as an array instead of its multiplied-out error.
+  reconstruction as an array instead of its multiplied-out error; nothing where a network has none of these layers.
 
 Ratios are ours over the alternative. Bound: the operations of a step's matrix products at the rate at which torch
 multiplies large square matrices of that precision, or the video's bytes read once at the memory's bandwidth, whichever
@@ -120,10 +120,10 @@ def main() -> None:
     table = machine.Table("method, precision", *columns)
     for entry in neural_methods(args.method):
         settings = features, args.epochs, args.device
-        loops = [
-            by_stage(plain.epochs_of(make(entry, args.bits), *settings, change))
-            for change in (plain.same, plain.torch_layers)
-        ]
+        changes = [plain.same]
+        if plain.has_torch_layers(make(entry, args.bits).build(FRAMES, dim)):
+            changes.append(plain.torch_layers)
+        loops = [by_stage(plain.epochs_of(make(entry, args.bits), *settings, change)) for change in changes]
         flops = measure(make(entry, args.bits), FRAMES, dim).training.flops or (0,)
         for precision, rate in rates.items():
             stages = by_stage(ours(make(entry, args.bits), *settings, precision))
@@ -132,6 +132,7 @@ def main() -> None:
                 bound = 1 / max(work / rate, 4 * FRAMES * dim / bandwidth)
                 mine, others = videos / seconds, [videos / loop[number][0] for loop in loops]
                 cells = [cell for other in others for cell in (other, machine.ratio(mine, other))]
+                cells += [None, None] * (2 - len(loops))
                 name = entry.name if len(stages) == 1 else f"{entry.name} stage {number + 1}"
                 table.row(
                     f"{name}, {precision}", mine, *cells, bound, machine.share(mine, bound), f"{loss:.5g}",
