@@ -40,8 +40,8 @@ def lloyd(points: torch.Tensor, centres: torch.Tensor, rounds: int, *, keep_empt
     for _ in range(rounds):
         size = torch.bincount(labels, minlength=len(centres)).unsqueeze(1)
         sums = torch.zeros_like(centres, dtype=torch.float64)
-        for block, nearest_of_block in zip(points.split(BLOCK), labels.split(BLOCK), strict=True):
-            sums.index_add_(0, nearest_of_block, block.double())
+        for block, own in zip(torch.split(points, BLOCK), torch.split(labels, BLOCK), strict=True):
+            sums.index_add_(0, own, block.double())
         means = (sums / size.clamp_min(1)).to(centres.dtype)
         if keep_empty:
             centres = torch.where(size > 0, means, centres)
