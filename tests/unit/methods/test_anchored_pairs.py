@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
 from vhbench.methods.bth import BTH
@@ -19,33 +19,14 @@ BITS, DIM, VIDEOS = 6, 10, 26
 SMALL = {"epochs": 2, "stage1_epochs": 2, "batch_size": 8, "width": 8}
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def videos(frames: int = 5) -> VideoSet:
     return VideoSet(np.random.default_rng(0).random((VIDEOS, frames, DIM), dtype=np.float32))
-
-
-def tensors(method):
-    return dict([*method.module_.named_parameters(), *method.module_.named_buffers()])
 
 
 @pytest.mark.parametrize("kind", [BTH, DKPH])
 @pytest.mark.parametrize("killed", [1, 2, 3])
 def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, kind, killed):
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    ctx = FitContext(seed=3, checkpoint=Checkpoint(tmp_path, "key", every=0))
-    whole = kind(BITS, **SMALL).fit(videos(), FitContext(seed=3))
-    with pytest.raises(Killed):
-        kind(BITS, **SMALL).fit(videos(), replace(ctx, report=kill))
-    assert ctx.checkpoint.load()["epoch"] == killed
-    one, two = tensors(whole), tensors(kind(BITS, **SMALL).fit(videos(), ctx))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_resumes(lambda: kind(BITS, **SMALL), videos(), tmp_path, killed)
 
 
 def begun(method, train, number, ctx=None):

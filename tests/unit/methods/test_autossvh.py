@@ -1,12 +1,10 @@
 """AutoSSVH: when the voting begins and what it clusters, the sampler as an option, resuming over the voting's start."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
 from vhbench.methods.autossvh import AutoSSVH
@@ -169,26 +167,10 @@ def test_the_sampler_learns_to_take_what_raises_the_loss():
 # resuming
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.mark.parametrize("sampler", ["released", "described"])
 @pytest.mark.parametrize("killed", [1, 2, 3])
 def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, killed, sampler):
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    params = {**SMALL, "sampler": sampler}
-    ctx = FitContext(seed=3, checkpoint=Checkpoint(tmp_path, "key", every=0))
-    whole = AutoSSVH(6, **params).fit(VIDEOS, FitContext(seed=3))
-    with pytest.raises(Killed):
-        AutoSSVH(6, **params).fit(VIDEOS, replace(ctx, report=kill))
-    resumed = AutoSSVH(6, **params).fit(VIDEOS, ctx)
-    one, two = (dict([*m.module_.named_parameters(), *m.module_.named_buffers()]) for m in (whole, resumed))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_resumes(lambda: AutoSSVH(6, **{**SMALL, "sampler": sampler}), VIDEOS, tmp_path, killed)
 
 
 @pytest.mark.parametrize("sampler", ["released", "described"])

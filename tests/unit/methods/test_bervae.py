@@ -1,12 +1,10 @@
 """BerVAE beside its parity: the phases, one Adam in place of two, resuming, even frames."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
 from vhbench.methods.bervae import BerVAE, u2g
@@ -17,27 +15,13 @@ BITS, DIM, VIDEOS = 6, 10, 26
 SMALL = {"epochs": 4, "warmup_epochs": 2, "batch_size": 8, "width": 8}
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def videos(frames: int = 5) -> VideoSet:
     return VideoSet(np.random.default_rng(0).random((VIDEOS, frames, DIM), dtype=np.float32))
 
 
 @pytest.mark.parametrize("killed", [1, 2, 3])
 def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, killed):
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    ctx = FitContext(seed=3, checkpoint=Checkpoint(tmp_path, "key", every=0))
-    whole = BerVAE(BITS, **SMALL).fit(videos(), FitContext(seed=3))
-    with pytest.raises(Killed):
-        BerVAE(BITS, **SMALL).fit(videos(), replace(ctx, report=kill))
-    resumed = BerVAE(BITS, **SMALL).fit(videos(), ctx)
-    one, two = (m.module_.state_dict() for m in (whole, resumed))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_resumes(lambda: BerVAE(BITS, **SMALL), videos(), tmp_path, killed)
 
 
 def gradients(epoch, warmup):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from resuming import assert_resumes
 
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
@@ -175,3 +176,8 @@ def test_a_budget_shortens_the_training():
 def test_a_preset_sets_hyper_parameters_that_exist(name):
     assert ConMH.presets[name].keys() <= ConMH(64).get_params().keys()
     assert ConMH(64, **ConMH.presets["fcvid"]).get_params() == ConMH(64).get_params()
+
+
+def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path):
+    videos, _ = toy_videos(20, 5, 12)
+    assert_resumes(lambda: ConMH(6, **SMALL), videos, tmp_path, 1)

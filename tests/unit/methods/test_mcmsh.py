@@ -1,14 +1,13 @@
 """MCMSH: what parity with its program does not hold: quintuples, anchors, corruption, schedules, resuming, sizes."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 from torch.nn import functional
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import FitContext
 from vhbench.methods.corruption import draw_corruption
@@ -19,10 +18,6 @@ from vhbench.videos import VideoSet
 
 BITS, DIM = 4, 6
 SMALL = {"width": 8, "squeeze": 4, "batch_size": 8, "epochs": 3}
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -147,21 +142,7 @@ def test_codes_are_made_with_the_last_epochs_alpha_also_by_a_saved_model(tmp_pat
 
 @pytest.mark.parametrize("killed", [1, 2])
 def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, killed):
-    losses, again = {}, {}
-    whole = make().fit(data(), FitContext(report=lambda epoch: losses.update({epoch.number: epoch.parts})))
-
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    ctx = FitContext(checkpoint=Checkpoint(tmp_path, "key", every=0), report=kill)
-    with pytest.raises(Killed):
-        make().fit(data(), ctx)
-    resumed = make().fit(data(), replace(ctx, report=lambda epoch: again.update({epoch.number: epoch.parts})))
-    assert again == {number: parts for number, parts in losses.items() if number > killed}
-    one, two = (dict([*m.module_.named_parameters(), *m.module_.named_buffers()]) for m in (whole, resumed))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_resumes(make, data(), tmp_path, killed)
 
 
 @pytest.mark.parametrize("frames", [4, 8, 25, 30])

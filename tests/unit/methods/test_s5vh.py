@@ -1,14 +1,13 @@
 """S5VH: what the numbers of the released program (tests/parity) do not hold."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 from torch import nn
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import FitContext
 from vhbench.methods import s5vh
@@ -129,25 +128,9 @@ def test_it_trains_on_odd_and_even_frame_counts(monkeypatch, frames, form):
     assert method.encode(videos(frames=frames)).shape == (24, BITS)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("killed", [1, 2])
 def test_resuming_keeps_every_bit_of_weights_and_labels(tmp_path, killed):
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    ctx, train = FitContext(seed=3, checkpoint=Checkpoint(tmp_path, "key", every=0)), videos()
-    whole = small().fit(train, FitContext(seed=3))
-    with pytest.raises(Killed):
-        small().fit(train, replace(ctx, report=kill))
-    assert ctx.checkpoint.load()["epoch"] == killed
-    resumed = small().fit(train, ctx)
-    one, two = (dict([*m.module_.named_parameters(), *m.module_.named_buffers()]) for m in (whole, resumed))
-    assert "labels" in one
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert "labels" in assert_resumes(small, videos(), tmp_path, killed)
 
 
 def test_codes_come_back_from_a_file(tmp_path):

@@ -1,13 +1,11 @@
 """WSCH: what parity with its program does not hold: passes and stages, one optimiser, clusters, resuming, sizes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from resuming import assert_resumes
 from torch.nn import functional
 
-from vhbench.checkpoint import Checkpoint
 from vhbench.errors import MethodError
 from vhbench.method import Budget, FitContext
 from vhbench.methods import wsch
@@ -25,10 +23,6 @@ SMALL = {
     "batch_size": 8,
     "clusters": 5,
 }
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -82,21 +76,7 @@ def test_both_stages_have_one_optimiser_whose_moments_go_on():
 
 @pytest.mark.parametrize("killed", range(1, 6))
 def test_a_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, killed):
-    whole, losses = trained(make())
-
-    def kill(epoch):
-        if epoch.number == killed + 1:
-            raise Killed
-
-    ctx = FitContext(checkpoint=Checkpoint(tmp_path, "key", every=0), report=kill)
-    with pytest.raises(Killed):
-        make().fit(data(), ctx)
-    again: dict[int, dict[str, float]] = {}
-    resumed = make().fit(data(), replace(ctx, report=lambda epoch: again.update({epoch.number: epoch.parts})))
-    assert again == {number: parts for number, parts in losses.items() if number > killed}
-    one, two = (dict([*m.module_.named_parameters(), *m.module_.named_buffers()]) for m in (whole, resumed))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_resumes(make, data(), tmp_path, killed)
 
 
 def test_clusters_are_made_of_both_views_of_all_videos_and_go_on_from_the_centres_before(monkeypatch):
